@@ -1,0 +1,1 @@
+"""Floor 3: builds, jobs and the engines that run them."""
