@@ -85,7 +85,7 @@ SQLITE: dict[str, Any] = {
     "OPTIONS": {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     },
 }
 POSTGRES_OPTIONS: dict[str, Any] = {"pool": {"min_size": 1, "max_size": HUB.database_threads + 4}}
@@ -107,7 +107,7 @@ CHANNEL_LAYERS = {
     "default": {
         # Pub/sub survives a Redis restart without closing a socket; the core layer does not.
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        # redis-py 8 times out idle reads after 5 s unless told otherwise (django/channels_redis#422)
+        # redis-py 8 ends idle reads after 5 s unless told otherwise (channels_redis#422)
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}]},
     }
     if REDIS_URL

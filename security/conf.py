@@ -115,7 +115,7 @@ class HubSettings:
     allowed_origins: tuple[str, ...] = limit((), "origins", "Browser origins besides our own.")
     allow_missing_origin: bool = limit(True, "yes or no", "Native clients send no Origin.")
     trusted_proxies: tuple[str, ...] = limit(
-        (), "networks", "Peers whose forwarded address counts."
+        (), "networks", "Peers whose headers count."
     )
     metrics_token: str = limit("", "token", "Bearer for /metrics beyond loopback.")
     database_threads: int = limit(8, "threads", "Threads for database work of one process.")
