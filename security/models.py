@@ -44,6 +44,7 @@ class Session(models.Model):
     user_agent = models.CharField(max_length=200, blank=True, default="")
 
     class Meta:
+        verbose_name = "login session"
         ordering: ClassVar[list[str]] = ["-created_at"]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["user", "revoked_at"], name="session_of_user")
@@ -70,7 +71,8 @@ class ServiceAccount(models.Model):
     last_token_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name = "service account"
+        verbose_name = "engine or agent"
+        verbose_name_plural = "engines and agents"
         ordering: ClassVar[list[str]] = ["kind", "name"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["kind", "name"], name="service_kind_name_unique"),
