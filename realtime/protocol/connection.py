@@ -1,0 +1,383 @@
+"""One Engine.IO session with its Socket.IO namespaces: frames in, events out, and back.
+
+Sections "Heartbeat" of Engine.IO v4 and "Connection to a namespace" of Socket.IO v5. No socket,
+no clock, no task: the shell brings frames and the time, drains `frames_to_send()` and obeys
+`wakes_at()`. It is the same for WebSocket and long-polling, and for a session that upgrades.
+"""
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from realtime.protocol import engineio, socketio
+from realtime.protocol.engineio import Frame
+from realtime.protocol.errors import (
+    ConnectedTwice,
+    ConnectErrorFromClient,
+    NamespaceNotJoined,
+    NoConnectPending,
+    NotJoined,
+    PayloadTooLarge,
+    ProtocolError,
+    TooManyNamespaces,
+    UnexpectedBinary,
+    UnexpectedText,
+    WrongDirection,
+)
+from realtime.protocol.events import (
+    AckReceived,
+    Closed,
+    ConnectReceived,
+    DisconnectReceived,
+    Event,
+    EventReceived,
+    PongReceived,
+    Throttled,
+    UnknownAck,
+)
+from realtime.protocol.heartbeat import Heartbeat
+from realtime.protocol.limits import Limits
+from realtime.protocol.reasons import CloseReason
+
+__all__ = ["INVALID_NAMESPACE", "Connection", "Meter", "Namespaces"]
+
+# The Node server's message for a namespace that it does not have.
+INVALID_NAMESPACE: Final = "Invalid namespace"
+
+# (packet type, bytes on the wire, now) -> milliseconds to wait, 0 to go on. Only the answer for an
+# EVENT or BINARY_EVENT is obeyed. Attachments come as MESSAGE of Engine.IO.
+Meter: TypeAlias = Callable[[engineio.PacketType | socketio.PacketType, int, float], int]
+Namespaces: TypeAlias = Container[str] | Callable[[str], bool]
+
+_MESSAGE: Final = engineio.PacketType.MESSAGE
+_EVENT: Final = socketio.PacketType.EVENT
+_BINARY_EVENT: Final = socketio.PacketType.BINARY_EVENT
+_CONNECT: Final = socketio.PacketType.CONNECT
+_CONNECT_ERROR: Final = socketio.PacketType.CONNECT_ERROR
+_DISCONNECT: Final = socketio.PacketType.DISCONNECT
+
+
+class _Membership:
+    """A joined namespace: our id on it, and the acknowledgements we wait for."""
+
+    __slots__ = ("awaited", "socket_id")
+
+    def __init__(self, socket_id: str) -> None:
+        self.socket_id = socket_id
+        self.awaited: set[int] = set()
+
+
+class Connection:
+    """The server's side of one session.
+
+    `sid` is the Engine.IO id, secret and never a Socket.IO id. `namespaces` says which ones exist.
+    `upgrades` goes into the open packet, which is the first frame to send. `now` is always a
+    monotonic time in seconds. Once closed, frames are ignored and commands do nothing, because a
+    handler cannot know that its peer has just gone; what was queued before can still be sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        sid: str,
+        limits: Limits,
+        namespaces: Namespaces,
+        now: float,
+        meter: Meter | None = None,
+        upgrades: Sequence[str] = (),
+    ) -> None:
+        self._limits = limits
+        self._exists = namespaces if callable(namespaces) else namespaces.__contains__
+        self._meter = meter
+        self._heartbeat = Heartbeat(limits.ping_interval_ms, limits.ping_timeout_ms, now)
+        self._connect_deadline: float | None = now + limits.connect_timeout_ms / 1000
+        self._pending: set[str] = set()
+        self._memberships: dict[str, _Membership] = {}
+        self._partial: socketio.Reassembly | None = None
+        self._next_ack_id = 0
+        self._close_reason: CloseReason | None = None
+        self._queue: list[Frame] = [engineio.handshake(sid, upgrades, limits)]
+
+    # State
+
+    @property
+    def joined(self) -> Mapping[str, str]:
+        """The joined namespaces, in the order of joining, each with its Socket.IO id."""
+        return {name: member.socket_id for name, member in self._memberships.items()}
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over."""
+        return self._close_reason is not None
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        """Why the session is over, `None` while it is not."""
+        return self._close_reason
+
+    # Frames in
+
+    def receive_payload(self, body: Frame, *, now: float) -> Sequence[Event]:
+        """Take the body of a polling request; return its packets' events up to the first fault.
+
+        The size of the whole body is the shell's business, which answers 413 while it streams in.
+        """
+        events: list[Event] = []
+        try:
+            for segment in engineio.split_payload(body):
+                events.extend(self.receive_frame(segment, now=now))
+                if self._close_reason is not None:
+                    break
+        except ProtocolError as fault:
+            events.extend(self._fail(fault))
+        return events
+
+    def receive_frame(self, frame: Frame, *, now: float) -> Sequence[Event]:
+        """Take one WebSocket frame, which is one packet; return what it means, often nothing.
+
+        Never raises for what a peer sends: a fault closes the connection and the last event is
+        `Closed`.
+        """
+        if self._close_reason is not None:
+            return ()
+        try:
+            size = engineio.frame_size(frame)
+            if size > self._limits.max_payload:
+                raise PayloadTooLarge(size, self._limits.max_payload)
+            packet_type, data = engineio.decode(frame)
+            if packet_type is not _MESSAGE:
+                return self._receive_control(packet_type, size, now)
+            if isinstance(data, bytes):
+                return self._receive_attachment(data, size, now)
+            return self._receive_message(data, size, now)
+        except ProtocolError as fault:
+            return self._fail(fault)
+
+    def _receive_control(
+        self, packet_type: engineio.PacketType, size: int, now: float
+    ) -> Sequence[Event]:
+        if self._meter is not None:
+            self._meter(packet_type, size, now)
+        if packet_type is engineio.PacketType.PONG:
+            self._heartbeat.pong(now)
+            return (PongReceived(),)
+        if packet_type is engineio.PacketType.CLOSE:
+            return self.close(CloseReason.TRANSPORT_CLOSE, "the client closed the session")
+        if packet_type is engineio.PacketType.PING:
+            raise WrongDirection(packet_type.name)
+        # OPEN, UPGRADE and NOOP mean nothing here; the Node server ignores them as well.
+        return ()
+
+    def _receive_message(self, text: str, size: int, now: float) -> Sequence[Event]:
+        if self._partial is not None:
+            raise UnexpectedText
+        header = socketio.decode_header(text, max_attachments=self._limits.max_attachments)
+        packet_type, attachments, namespace, ack_id, _ = header
+        pause = 0 if self._meter is None else self._meter(packet_type, size, now)
+        if packet_type is _CONNECT:
+            return self._receive_connect(header, text)
+        self._must_be_joined(packet_type, namespace)
+        if pause > 0 and (packet_type is _EVENT or packet_type is _BINARY_EVENT):
+            if attachments:
+                self._partial = socketio.Reassembly(header, None)
+            return (Throttled(namespace, ack_id, pause),)
+        data = socketio.decode_data(header, text)
+        if packet_type is _EVENT:
+            return (EventReceived(namespace, data, ack_id),)
+        if attachments:
+            self._partial = socketio.Reassembly(header, data)
+            return ()
+        return self._ended(namespace) if packet_type is _DISCONNECT else self._acked(header, data)
+
+    def _must_be_joined(self, packet_type: socketio.PacketType, namespace: str) -> None:
+        if packet_type is _CONNECT_ERROR:
+            raise ConnectErrorFromClient
+        if namespace not in self._memberships:
+            raise NotJoined(packet_type.name, namespace)
+
+    def _receive_attachment(self, data: bytes, size: int, now: float) -> Sequence[Event]:
+        partial = self._partial
+        if partial is None:
+            raise UnexpectedBinary
+        if self._meter is not None:
+            self._meter(_MESSAGE, size, now)
+        if not partial.receive(data):
+            return ()
+        self._partial = None
+        header, args = partial.header, partial.finish()
+        # Without arguments it was throttled; and we may have left the namespace meanwhile.
+        if args is None or header.namespace not in self._memberships:
+            return ()
+        if header.type is _BINARY_EVENT:
+            return (EventReceived(header.namespace, args, header.ack_id),)
+        return self._acked(header, args)
+
+    def _receive_connect(self, header: socketio.Header, text: str) -> Sequence[Event]:
+        auth: dict[str, Any] | None = socketio.decode_data(header, text)
+        namespace = header.namespace
+        if namespace in self._memberships or namespace in self._pending:
+            raise ConnectedTwice(namespace)
+        if not self._exists(namespace):
+            self._queue.extend(socketio.encode_connect_error(namespace, INVALID_NAMESPACE))
+            return ()
+        limit = self._limits.max_namespaces
+        if limit is not None and len(self._memberships) + len(self._pending) >= limit:
+            raise TooManyNamespaces(limit)
+        self._pending.add(namespace)
+        return (ConnectReceived(namespace, auth),)
+
+    def _ended(self, namespace: str) -> Sequence[Event]:
+        del self._memberships[namespace]
+        return (DisconnectReceived(namespace),)
+
+    def _acked(self, header: socketio.Header, args: list[Any]) -> Sequence[Event]:
+        namespace, ack_id = header.namespace, header.ack_id
+        if ack_id is None:  # the header of an ACK always has one
+            return ()
+        awaited = self._memberships[namespace].awaited
+        if ack_id not in awaited:
+            return (UnknownAck(namespace, ack_id),)
+        awaited.remove(ack_id)
+        return (AckReceived(namespace, ack_id, args),)
+
+    # Commands in
+
+    def accept(self, namespace: str, socket_id: str, pid: str | None = None) -> None:
+        """Answer a pending CONNECT: the namespace is joined from here on.
+
+        Raises `NoConnectPending`.
+        """
+        if self._close_reason is None:
+            self._answer_connect(namespace)
+            self._memberships[namespace] = _Membership(socket_id)
+            self._connect_deadline = None
+            self._queue.extend(socketio.encode_connect(namespace, socket_id, pid))
+
+    def refuse(self, namespace: str, message: str, data: object = None) -> None:
+        """Answer a pending CONNECT with a CONNECT_ERROR; the connection stays open.
+
+        Raises `NoConnectPending` or `NotSerialisable`.
+        """
+        if self._close_reason is None:
+            frames = socketio.encode_connect_error(namespace, message, data)
+            self._answer_connect(namespace)
+            self._queue.extend(frames)
+
+    def emit(self, namespace: str, args: Sequence[Any], ack_id: int | None = None) -> None:
+        """Queue an event; `ack_id` comes from `next_ack_id`.
+
+        Raises `NamespaceNotJoined` and what `socketio.encode_event` raises.
+        """
+        if self._close_reason is None:
+            self._membership(namespace)
+            self._queue.extend(socketio.encode_event(namespace, args, ack_id))
+
+    def send_encoded(self, frames: Iterable[Frame]) -> None:
+        """Queue the frames of one message that were encoded for many; they are trusted."""
+        if self._close_reason is None:
+            self._queue.extend(frames)
+
+    def acknowledge(self, namespace: str, ack_id: int, args: Sequence[Any]) -> None:
+        """Queue the answer to an event; at most one for each, which the caller ensures.
+
+        Raises `NamespaceNotJoined` and what `socketio.encode_ack` raises.
+        """
+        if self._close_reason is None:
+            self._membership(namespace)
+            self._queue.extend(socketio.encode_ack(namespace, ack_id, args))
+
+    def next_ack_id(self, namespace: str) -> int:
+        """Return a fresh id whose acknowledgement is awaited from now on.
+
+        Ids start at 0 and count through all namespaces, and through leaving and joining again, so
+        that a late answer never meets a younger question. Raises `NamespaceNotJoined`.
+        """
+        ack_id = self._next_ack_id
+        if self._close_reason is None:
+            self._membership(namespace).awaited.add(ack_id)
+            self._next_ack_id += 1
+        return ack_id
+
+    def forget_ack(self, namespace: str, ack_id: int) -> None:
+        """Stop waiting for an acknowledgement that came too late; a later one is `UnknownAck`."""
+        member = self._memberships.get(namespace)
+        if member is not None:
+            member.awaited.discard(ack_id)
+
+    def leave(self, namespace: str) -> None:
+        """End a namespace from our side; awaited acknowledgements are dropped.
+
+        Raises `NamespaceNotJoined`.
+        """
+        if self._close_reason is None:
+            self._membership(namespace)
+            del self._memberships[namespace]
+            self._queue.extend(socketio.encode_disconnect(namespace))
+
+    def disconnect_all(self) -> Sequence[Event]:
+        """Send a DISCONNECT for every joined namespace, then close: `disconnect(true)` of Node."""
+        if self._close_reason is None:
+            for namespace in self._memberships:
+                self._queue.extend(socketio.encode_disconnect(namespace))
+        return self.close(CloseReason.SERVER_NAMESPACE_DISCONNECT)
+
+    def close(self, reason: CloseReason, detail: str = "") -> Sequence[Event]:
+        """End the session, by our wish or because the transport is gone; return the `Closed`, once.
+
+        The caller's duty: flush `frames_to_send()`, then close the transport (on polling with a
+        last `engineio.CLOSE`).
+        """
+        return self._close(Closed(reason, detail, tuple(self._memberships)))
+
+    def _answer_connect(self, namespace: str) -> None:
+        if namespace not in self._pending:
+            raise NoConnectPending(namespace)
+        self._pending.remove(namespace)
+
+    def _membership(self, namespace: str) -> _Membership:
+        member = self._memberships.get(namespace)
+        if member is None:
+            raise NamespaceNotJoined(namespace)
+        return member
+
+    def _fail(self, fault: ProtocolError) -> Sequence[Event]:
+        return self._close(Closed(fault.reason, str(fault), tuple(self._memberships), type(fault)))
+
+    def _close(self, closed: Closed) -> Sequence[Event]:
+        if self._close_reason is not None:
+            return ()
+        self._close_reason = closed.reason
+        self._partial = None
+        self._pending.clear()
+        self._memberships.clear()
+        return (closed,)
+
+    # Frames out
+
+    def frames_to_send(self) -> list[Frame]:
+        """Hand over what is queued, one frame per packet; those of one message stand together.
+
+        A WebSocket sends each as it is; a poll joins all with `engineio.encode_payload`.
+        """
+        frames, self._queue = self._queue, []
+        return frames
+
+    # Time
+
+    def wakes_at(self) -> float | None:
+        """Return when to call `tick` next, in the seconds of `now`; `None` once closed."""
+        if self._close_reason is not None:
+            return None
+        due = self._heartbeat.wakes_at()
+        return due if self._connect_deadline is None else min(due, self._connect_deadline)
+
+    def tick(self, now: float) -> Sequence[Event]:
+        """Do what is due: queue a ping, or close; early, late and repeated calls are harmless."""
+        if self._close_reason is not None:
+            return ()
+        if self._connect_deadline is not None and now >= self._connect_deadline:
+            return self.close(CloseReason.FORCED_SERVER_CLOSE, "no namespace joined in time")
+        if self._heartbeat.expired(now):
+            return self.close(CloseReason.PING_TIMEOUT, "no pong in time")
+        if self._heartbeat.take_ping(now):
+            self._queue.append(engineio.PING)
+        return ()
