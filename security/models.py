@@ -4,23 +4,91 @@ Violations and audit entries are records: written once by their writer, never ch
 foreign keys, so that what they say outlives what they speak of.
 """
 
-from typing import ClassVar, NoReturn
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, ClassVar, NoReturn
 
+from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractUser
-from django.db import models
-from django.db.models import Q
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+from django.utils import timezone
+
+from security.signals import announce_service_ended, announce_sessions_ended
 
 __all__ = ["AuditEntry", "ServiceAccount", "Session", "User", "Violation"]
 
+ENDING_FIELDS = frozenset({"password", "is_active", "is_staff"})
+
 
 class User(AbstractUser):
-    """A person. ``token_version`` is in every token (``tv``); raising it ends all of them."""
+    """A person. ``token_version`` is in every token (``tv``); raising it ends all of them.
+
+    Saving a changed password, a deactivation or the loss of staff rights does so, wherever the
+    change is made: in the admin, by a command, in a shell.
+    """
 
     token_version = models.PositiveIntegerField(default=1)
 
     class Meta(AbstractUser.Meta):
         verbose_name = "person"
         verbose_name_plural = "people"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Django's own arguments
+        """Save, and end all logins of the person where the change calls for it."""
+        with transaction.atomic():
+            because = "" if self._state.adding else self._ending_change(kwargs)
+            super().save(*args, **kwargs)
+            if because:
+                self.end_logins(because, timezone.now())
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """As Django's, but a hash renewed with more rounds is no changed password."""
+
+        def renew(password: str) -> None:
+            User.objects.filter(pk=self.pk).update(password=make_password(password))
+
+        return check_password(raw_password, self.password, renew)
+
+    def end_logins(self, because: str, now: datetime) -> None:
+        """Make every token of the person worthless and end the sessions; sockets are told."""
+        with transaction.atomic():
+            User.objects.filter(pk=self.pk).update(token_version=F("token_version") + 1)
+            self.token_version = User.objects.values_list("token_version", flat=True).get(
+                pk=self.pk
+            )
+            Session.objects.filter(user_id=self.pk).end(because, now)
+            announce_sessions_ended(self.pk, None, because=because)
+
+    def _ending_change(self, save_arguments: dict[str, Any]) -> str:
+        """Why this save ends all logins, or an empty text. Keeps the stored version: a stale
+        object, such as a form that was open for long, must not bring an old one back."""
+        named: Iterable[str] | None = save_arguments.get("update_fields")
+        written = ENDING_FIELDS if named is None else ENDING_FIELDS & set(named)
+        stored = User.objects.filter(pk=self.pk).first() if written else None
+        if stored is None:
+            return ""
+        self.token_version = max(self.token_version, stored.token_version)
+        changes = {
+            "password": ("password_changed", stored.password != self.password),
+            "is_active": ("deactivated", stored.is_active and not self.is_active),
+            "is_staff": ("staff_rights_lost", stored.is_staff and not self.is_staff),
+        }
+        happened = (why for field, (why, true) in changes.items() if true and field in written)
+        return next(happened, "")
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    """Login sessions, and the verb that ends them."""
+
+    def live(self, now: datetime) -> "SessionQuerySet":
+        return self.filter(revoked_at=None, expires_at__gt=now)
+
+    def end(self, because: str, now: datetime) -> int:
+        """Revoke those not revoked yet; returns how many. The caller announces it."""
+        return self.filter(revoked_at=None).update(revoked_at=now, revoked_because=because)
 
 
 class Session(models.Model):
@@ -43,8 +111,11 @@ class Session(models.Model):
     ip = models.GenericIPAddressField(null=True, blank=True)
     user_agent = models.CharField(max_length=200, blank=True, default="")
 
+    objects = SessionQuerySet.as_manager()
+
     class Meta:
         verbose_name = "login session"
+        permissions = (("end_session", "Can end login sessions"),)
         ordering: ClassVar[list[str]] = ["-created_at"]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["user", "revoked_at"], name="session_of_user")
@@ -73,6 +144,7 @@ class ServiceAccount(models.Model):
     class Meta:
         verbose_name = "engine or agent"
         verbose_name_plural = "engines and agents"
+        permissions = (("switch_serviceaccount", "Can enable and disable engines and agents"),)
         ordering: ClassVar[list[str]] = ["kind", "name"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["kind", "name"], name="service_kind_name_unique"),
@@ -83,6 +155,16 @@ class ServiceAccount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
+
+
+@receiver(post_delete, sender=User)
+def _person_deleted(instance: User, **_facts: object) -> None:
+    announce_sessions_ended(instance.pk, None, because="deleted")
+
+
+@receiver(post_delete, sender=ServiceAccount)
+def _service_deleted(instance: ServiceAccount, **_facts: object) -> None:
+    announce_service_ended(instance.kind, instance.name, because="deleted")
 
 
 class RecordChanged(TypeError):
