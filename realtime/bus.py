@@ -1,0 +1,123 @@
+"""The process's one channel on the channel layer: topics in, topics out.
+
+A process subscribes to a topic while it has a local listener for it. What crosses the layer is a
+wake-up or a broadcast, never the only copy of anything: layers drop silently when they are full.
+The layer of one process alone (in memory) carries nothing, since every listener is local.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+__all__ = ["Bus", "group_name"]
+
+log = logging.getLogger(__name__)
+
+Message = Mapping[str, Any]
+Listener = Callable[[Message], None]
+
+SAFE_TOPIC = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+WAITING = 10_000  # operations of one process waiting for the layer; more are dropped and counted
+RETRY_S = 1.0
+
+
+def group_name(topic: str) -> str:
+    """A group name that every layer accepts: ASCII letters, digits, ``-_.``, under 100 characters.
+
+    Other topics are named by their digest, so that no two topics share a group by accident.
+    """
+    if SAFE_TOPIC.fullmatch(topic):
+        return f"hub.t.{topic}"
+    return f"hub.h.{hashlib.blake2b(topic.encode(), digest_size=20).hexdigest()}"
+
+
+class Bus:
+    """Topics of one process. All methods belong to the loop's thread unless they say otherwise."""
+
+    def __init__(self, node_id: str) -> None:
+        self.node_id = node_id
+        self.dropped = 0
+        self._layer: Any = get_channel_layer()
+        self.shared = not isinstance(self._layer, InMemoryChannelLayer | None)
+        self._listeners: dict[str, dict[Listener, None]] = {}
+        self._operations: asyncio.Queue[tuple[str, tuple[Any, ...]]] = asyncio.Queue(WAITING)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read and write, where there are other processes to speak with."""
+        if self.shared:
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End both loops."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def subscribe(self, topic: str, listener: Listener) -> None:
+        """Hear what other processes publish on a topic."""
+        listeners = self._listeners.setdefault(topic, {})
+        listeners[listener] = None
+        if len(listeners) == 1:
+            self._queue("group_add", group_name(topic))
+
+    def unsubscribe(self, topic: str, listener: Listener) -> None:
+        """Stop hearing it; harmless when never subscribed."""
+        listeners = self._listeners.get(topic, {})
+        listeners.pop(listener, None)
+        if not listeners and self._listeners.pop(topic, None) is not None:
+            self._queue("group_discard", group_name(topic))
+
+    def publish(self, topic: str, message: Message) -> None:
+        """Tell the other processes. Local listeners are the caller's business, and come first."""
+        envelope = {"type": "hub", "topic": topic, "origin": self.node_id, "body": dict(message)}
+        self._queue("group_send", group_name(topic), envelope)
+
+    def _queue(self, operation: str, *args: object) -> None:
+        if not self.shared:
+            return
+        try:
+            self._operations.put_nowait((operation, args))
+        except asyncio.QueueFull:
+            self.dropped += 1
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                channel = await self._layer.new_channel()
+            except Exception:
+                log.warning("the channel layer gave no channel", exc_info=True)
+                await asyncio.sleep(RETRY_S)
+            else:
+                await asyncio.gather(self._read(channel), self._write(channel))
+
+    async def _write(self, channel: str) -> None:
+        while True:
+            operation, args = await self._operations.get()
+            if operation != "group_send":
+                args = (*args, channel)
+            try:
+                await getattr(self._layer, operation)(*args)
+            except Exception:
+                self.dropped += 1
+                log.warning("the channel layer failed at %s", operation, exc_info=True)
+
+    async def _read(self, channel: str) -> None:
+        while True:
+            try:
+                self._deliver(await self._layer.receive(channel))
+            except Exception:
+                log.warning("the channel layer failed to receive", exc_info=True)
+                await asyncio.sleep(RETRY_S)
+
+    def _deliver(self, envelope: Mapping[str, Any]) -> None:
+        if envelope.get("origin") == self.node_id:
+            return
+        for listener in list(self._listeners.get(envelope["topic"], ())):
+            listener(envelope["body"])

@@ -1,0 +1,141 @@
+"""Rooms, and broadcasts that are encoded once and written to every local member.
+
+One message per process crosses the bus, whatever the number of members there.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Protocol
+
+import orjson
+
+from realtime.bus import Bus
+from realtime.protocol import Frame, socketio
+
+__all__ = ["Fanout", "Member"]
+
+RoomKey = tuple[str, str]
+
+
+class Member(Protocol):
+    """Somebody who can be in a room."""
+
+    id: str
+
+    def send_encoded(self, frames: Collection[Frame], *, volatile: bool = False) -> None:
+        """Write frames that are ready for the wire."""
+
+
+class Fanout:
+    """Who is in which room of which namespace, in this process; and how to reach all of them."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._rooms: dict[RoomKey, dict[Member, None]] = {}
+        self.delivered = 0
+
+    def join(self, namespace: str, room: str, member: Member) -> None:
+        """Add a member; the first one makes this process listen for the room."""
+        key = (namespace, room)
+        members = self._rooms.get(key)
+        if members is None:
+            members = self._rooms[key] = {}
+            self._bus.subscribe(_topic(key), self._hear)
+        members[member] = None
+
+    def leave(self, namespace: str, room: str, member: Member) -> None:
+        """Remove a member; the last one ends the listening. Harmless for a stranger."""
+        key = (namespace, room)
+        members = self._rooms.get(key)
+        if members is None:
+            return
+        members.pop(member, None)
+        if not members:
+            del self._rooms[key]
+            self._bus.unsubscribe(_topic(key), self._hear)
+
+    def members(self, namespace: str, room: str) -> Collection[Member]:
+        """The local members of a room."""
+        return self._rooms.get((namespace, room), {}).keys()
+
+    def broadcast(
+        self,
+        namespace: str,
+        rooms: Iterable[str],
+        event: str,
+        *args: Any,  # noqa: ANN401 - whatever the wire can carry
+        without: Collection[str] = (),
+        volatile: bool = False,
+    ) -> int:
+        """Send an event to the members of rooms, once each, but not to the ids in ``without``.
+
+        Returns the number of local deliveries.
+        """
+        rooms = tuple(rooms)
+        frames = socketio.encode_event(namespace, [event, *args])
+        if self._bus.shared:
+            self._tell_others(namespace, rooms, frames, without, volatile=volatile)
+        return self._write(namespace, rooms, frames, without, volatile=volatile)
+
+    def _write(
+        self,
+        namespace: str,
+        rooms: tuple[str, ...],
+        frames: Collection[Frame],
+        without: Collection[str],
+        *,
+        volatile: bool,
+    ) -> int:
+        members = self._local_members(namespace, rooms)
+        for member in members:
+            if member.id not in without:
+                member.send_encoded(frames, volatile=volatile)
+        self.delivered += len(members)
+        return len(members)
+
+    def _local_members(self, namespace: str, rooms: tuple[str, ...]) -> tuple[Member, ...]:
+        if len(rooms) == 1:
+            return tuple(self._rooms.get((namespace, rooms[0]), ()))
+        together: dict[Member, None] = {}
+        for room in rooms:
+            together.update(self._rooms.get((namespace, room), {}))
+        return tuple(together)
+
+    def _tell_others(
+        self,
+        namespace: str,
+        rooms: tuple[str, ...],
+        frames: Collection[Frame],
+        without: Collection[str],
+        *,
+        volatile: bool,
+    ) -> None:
+        """One message per room's topic; a process in several of the rooms writes only once.
+
+        Each copy names all rooms, and a listener takes the copy of the first room it has.
+        """
+        message = {
+            "namespace": namespace,
+            "rooms": list(rooms),
+            "frames": list(frames),
+            "without": list(without),
+            "volatile": volatile,
+        }
+        for room in rooms:
+            self._bus.publish(_topic((namespace, room)), {**message, "room": room})
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        namespace, rooms = message["namespace"], tuple(message["rooms"])
+        first_here = next((room for room in rooms if (namespace, room) in self._rooms), None)
+        if first_here == message["room"]:
+            self._write(
+                namespace,
+                rooms,
+                message["frames"],
+                frozenset(message["without"]),
+                volatile=message["volatile"],
+            )
+
+
+def _topic(key: RoomKey) -> str:
+    """A topic that no other (namespace, room) has: the pair as JSON cannot be confused."""
+    return "room:" + orjson.dumps(key).decode()

@@ -1,0 +1,63 @@
+"""What a client says before it may say anything: the facts of one ASGI scope, read once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+__all__ = ["Denial", "Handshake"]
+
+# A server that can drop a connection without a closing handshake offers it under this extension
+# of the ASGI scope; without it a peer that never reads can only be abandoned.
+ABORT_EXTENSION = "hub.abort"
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A refused handshake: the HTTP status, Engine.IO's error code, and a sentence."""
+
+    status: int
+    code: int
+    message: str
+    retry_after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """One client's opening request. ``peer`` is the address at the other end of the connection."""
+
+    transport: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    peer: str | None
+    secure: bool
+    abort: Callable[[], None] | None = None
+
+    @classmethod
+    def from_scope(cls, scope: Mapping[str, Any]) -> "Handshake":
+        """Read an ASGI scope. Repeated parameters and headers count once, the first one."""
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        headers: dict[str, str] = {}
+        for name, value in scope.get("headers", ()):
+            headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+        client = scope.get("client")
+        return cls(
+            transport="websocket" if scope["type"] == "websocket" else "polling",
+            path=scope["path"],
+            query={name: values[0] for name, values in query.items()},
+            headers=headers,
+            peer=client[0] if client else None,
+            secure=scope.get("scheme") in {"https", "wss"},
+            abort=(scope.get("extensions") or {}).get(ABORT_EXTENSION),
+        )
+
+    @property
+    def origin(self) -> str | None:
+        """The Origin header, which browsers send and native clients mostly do not."""
+        return self.headers.get("origin")
+
+    @property
+    def host(self) -> str:
+        """The Host header."""
+        return self.headers.get("host", "")

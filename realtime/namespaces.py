@@ -1,0 +1,223 @@
+"""What a Django developer writes: a Namespace, its event handlers, and the sockets it meets.
+
+    class Chat(Namespace[None]):
+        name = "/chat"
+
+        async def authorize(self, socket, auth):
+            if auth != {"room": "open"}:
+                raise ConnectionRefused("closed", {"code": "FORBIDDEN"})
+
+        @on("message")
+        def message(self, socket, text):
+            socket.namespace.broadcast(["lobby"], "message", text, without=[socket.id])
+            return Ack("delivered")
+
+A handler is a plain function where it never waits (the fast path: it runs at once), or a coroutine
+where it does (it runs apart from the wire loop; the messages of one socket stay in order).
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+
+from realtime.protocol import Frame
+
+if TYPE_CHECKING:  # the two know each other; at run time only the session imports
+    from realtime.node import Node
+    from realtime.sessions import Session
+
+__all__ = ["Ack", "ConnectionRefused", "Namespace", "Result", "Socket", "on"]
+
+S = TypeVar("S")
+ANY_EVENT = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A handler's answer to the sender; sent only if an acknowledgement was asked for."""
+
+    args: tuple[Any, ...]
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - whatever the wire can carry
+        object.__setattr__(self, "args", args)
+
+
+Result: TypeAlias = Ack | None
+Handler: TypeAlias = Callable[..., Result | Awaitable[Result]]
+
+
+class ConnectionRefused(Exception):
+    """Raised by ``authorize``: the CONNECT_ERROR's message and data."""
+
+    def __init__(self, message: str, data: dict[str, Any] | None = None) -> None:
+        self.message, self.data = message, data
+        super().__init__(message)
+
+
+class Socket(Generic[S]):
+    """One client's membership of one namespace. ``state`` is what ``authorize`` returned."""
+
+    __slots__ = ("__weakref__", "connected", "id", "namespace", "rooms", "session", "state")
+
+    def __init__(self, namespace: "Namespace[S]", session: "Session", socket_id: str) -> None:
+        self.namespace = namespace
+        self.session = session
+        self.id = socket_id
+        self.rooms: set[str] = set()
+        self.connected = False
+        self.state: S
+
+    def emit(self, event: str, *args: Any) -> None:  # noqa: ANN401 - whatever the wire can carry
+        """Send an event; dropped when the socket has left."""
+        if self.connected:
+            self.session.emit(self.namespace.name, [event, *args])
+
+    async def call(self, event: str, *args: Any, timeout_s: float) -> list[Any]:  # noqa: ANN401 - as emit
+        """Send an event and await its acknowledgement. Raises TimeoutError, or ConnectionError."""
+        if not self.connected:
+            raise ConnectionError(f"{self.id} has left {self.namespace.name}")
+        return await self.session.call(self.namespace.name, [event, *args], timeout_s=timeout_s)
+
+    def send_encoded(self, frames: Collection[Frame], *, volatile: bool = False) -> None:
+        """Send frames that were encoded for many; volatile ones only if nothing waits."""
+        if self.connected:
+            self.session.send_encoded(frames, volatile=volatile)
+
+    def join(self, room: str) -> None:
+        """Enter a room of this namespace; entering twice is harmless."""
+        if self.connected and room not in self.rooms:
+            self.rooms.add(room)
+            self.session.node.fanout.join(self.namespace.name, room, self)
+
+    def leave(self, room: str) -> None:
+        """Leave a room; harmless when not in it."""
+        if room in self.rooms:
+            self.rooms.remove(room)
+            self.session.node.fanout.leave(self.namespace.name, room, self)
+
+    def disconnect(self) -> None:
+        """End this membership from our side; the connection stays open."""
+        if self.connected:
+            self.session.disconnect(self)
+
+
+class Namespace(Generic[S]):
+    """Handlers and hooks of one namespace. Subclass it; one instance serves all its sockets."""
+
+    name: ClassVar[str] = "/"
+    handlers: ClassVar[dict[str, "_Entry"]] = {}
+    node: "Node"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.handlers = dict(cls.handlers)
+        for attribute in vars(cls).values():
+            for event in getattr(attribute, "_hub_events", ()):
+                cls.handlers[event] = _Entry.of(attribute)
+
+    # -- hooks, in the order of a socket's life
+
+    def bind(self, node: "Node") -> None:
+        """The process is up: the first socket of any namespace is about to open."""
+        self.node = node
+
+    async def authorize(self, socket: Socket[S], auth: dict[str, Any] | None) -> S:  # noqa: ARG002 - for overriding
+        """Decide about a CONNECT: return the socket's state, or raise ConnectionRefused."""
+        return None  # type: ignore[return-value]  # the default namespace has no state
+
+    async def joined(self, socket: Socket[S]) -> None:
+        """The CONNECT reply has been sent; emit what the client should see first."""
+
+    def left(self, socket: Socket[S], reason: str) -> Awaitable[None] | None:
+        """The membership is over, for one of the standard reasons; rooms are left already."""
+
+    def unknown_event(
+        self, socket: Socket[S], event: object, args: list[Any], ack_id: int | None
+    ) -> Result | Awaitable[Result]:
+        """No handler takes this event; by default nothing is said, as the reference server does."""
+
+    def throttled(self, socket: Socket[S], ack_id: int | None, retry_after_ms: int) -> None:
+        """An event was refused unread, by the meter or because the inbox is full."""
+
+    def failed(self, socket: Socket[S], error: Exception) -> None:
+        """A handler raised; the session is closed with 1011 after this."""
+
+    def closing(self, socket: Socket[S], code: int, reason: str) -> None:
+        """We are about to close the connection; the last chance to say why."""
+
+    async def stop(self) -> None:
+        """The process ends; its sockets are gone already."""
+
+    # -- what the session calls
+
+    def handle(
+        self, socket: Socket[S], args: list[Any], ack_id: int | None
+    ) -> Result | Awaitable[Result]:
+        """Find the handler of an event and call it."""
+        event = args[0]
+        entry = self.handlers.get(event) if type(event) is str else None
+        if entry is None or not entry.takes(len(args) - 1):
+            entry = self.handlers.get(ANY_EVENT)
+            if entry is None:
+                return self.unknown_event(socket, event, args[1:], ack_id)
+            return entry.function(self, socket, *args)
+        return entry.function(self, socket, *args[1:])
+
+    # -- what handlers call
+
+    def broadcast(
+        self,
+        rooms: Iterable[str],
+        event: str,
+        *args: Any,  # noqa: ANN401 - whatever the wire can carry
+        without: Collection[str] = (),
+        volatile: bool = False,
+    ) -> None:
+        """Send an event to rooms on every process, encoded once, each socket once."""
+        self.node.fanout.broadcast(
+            self.name, rooms, event, *args, without=without, volatile=volatile
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A handler and how many arguments it takes: a peer may send any number."""
+
+    function: Handler
+    least: int
+    most: float
+
+    @classmethod
+    def of(cls, function: Handler) -> "_Entry":
+        own = list(inspect.signature(function).parameters.values())[2:]
+        positional = [each for each in own if each.kind in _POSITIONAL]
+        least = sum(1 for each in positional if each.default is each.empty)
+        variadic = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in own)
+        return cls(function, least, float("inf") if variadic else len(positional))
+
+    def takes(self, count: int) -> bool:
+        return self.least <= count <= self.most
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+H = TypeVar("H", bound=Handler)
+
+
+def on(*events: str) -> Callable[[H], H]:
+    """Mark a method as the handler of events; ``*`` takes what no other handler takes."""
+
+    def mark(function: H) -> H:
+        function._hub_events = events  # type: ignore[attr-defined]  # noqa: SLF001 - read back by Namespace above
+        return function
+
+    return mark
+
+
+def is_awaitable(result: object) -> bool:
+    """Whether a handler has more to do; cheaper than inspect.isawaitable for the usual answers."""
+    return not (result is None or type(result) is Ack) and (
+        asyncio.iscoroutine(result) or inspect.isawaitable(result)
+    )

@@ -1,0 +1,99 @@
+"""What one process has once: its sessions, rooms, timers, and its one channel on the layer."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+from realtime.bus import Bus
+from realtime.fanout import Fanout
+from realtime.handshake import Handshake
+from realtime.namespaces import Namespace
+from realtime.outbox import OutboxLimits
+from realtime.policy import Policy
+from realtime.protocol import Closed, Limits
+from realtime.sessions import Session
+from realtime.timers import Timers
+
+__all__ = ["Node"]
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """The live part of a server in one process, on one event loop."""
+
+    def __init__(
+        self,
+        *,
+        namespaces: Mapping[str, Namespace[Any]],
+        limits: Limits,
+        outbox_limits: OutboxLimits,
+        inbox_limit: int,
+        policy: Policy,
+    ) -> None:
+        self.id = f"n_{secrets.token_urlsafe(9)}"
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
+        self.namespaces = namespaces
+        self.limits = limits
+        self.outbox_limits = outbox_limits
+        self.inbox_limit = inbox_limit
+        self.policy = policy
+        self.sessions: dict[str, Session] = {}
+        self.timers = Timers(self.loop)
+        self.bus = Bus(self.id)
+        self.fanout = Fanout(self.bus)
+        self.draining = False
+        self._background: set[asyncio.Future[Any]] = set()
+
+    def start(self) -> None:
+        """Join the bus and let each namespace begin."""
+        self.bus.start()
+        for namespace in self.namespaces.values():
+            namespace.bind(self)
+
+    def open(self, handshake: Handshake) -> Session:
+        """A new session; its transport is still to come."""
+        session = Session(self, handshake)
+        self.sessions[session.id] = session
+        return session
+
+    def forget(self, session: Session, closed: Closed) -> None:
+        """A session is over."""
+        if self.sessions.pop(session.id, None) is not None:
+            self.policy.close(session, closed)
+
+    def background(self, work: Awaitable[Any]) -> None:
+        """Run something to its end, apart; its failure is logged."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Future[Any]") -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background work failed", exc_info=error)
+
+    async def drain(self, *, code: int, deadline_s: float) -> None:
+        """Close every session with a code, wait until the outboxes are empty, at most so long."""
+        self.draining = True
+        sessions = list(self.sessions.values())
+        for session in sessions:
+            session.close(code, detail="server shutting down")
+        waiting = [asyncio.ensure_future(session.drained()) for session in sessions]
+        if waiting:
+            await asyncio.wait(waiting, timeout=deadline_s)
+        for task in waiting:
+            task.cancel()
+
+    async def stop(self) -> None:
+        """End what runs in the background. Sessions should have been drained before."""
+        for namespace in self.namespaces.values():
+            await namespace.stop()
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self.timers.stop()
+        await self.bus.stop()

@@ -1,0 +1,205 @@
+"""What one socket has yet to be sent: bounded, and written without a task while the peer reads.
+
+A send is stepped synchronously. Nearly always it ends at once, because the server's buffer takes
+the frame; only when it suspends is the rest handed to a task, and frames queue up behind it. A
+queue that passes its bounds, or a wait that passes the deadline, means a slow reader: the owner is
+told and nothing more is accepted.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from realtime.protocol import Frame
+
+__all__ = ["Outbox", "OutboxLimits"]
+
+Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxLimits:
+    """How much may wait for a reader: messages, bytes, and seconds for one write."""
+
+    messages: int = 256
+    size: int = 1024 * 1024
+    write_deadline_s: float = 10.0
+
+
+class _Rest:
+    """The remainder of a coroutine that was stepped once by hand and yielded ``waits_for``."""
+
+    __slots__ = ("_step", "_waits_for")
+
+    def __init__(self, step: Coroutine[Any, Any, None], waits_for: object) -> None:
+        self._step = step
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                answer = yield waits_for
+            except BaseException as error:  # noqa: BLE001 - whatever reaches the task belongs to the coroutine
+                resume = self._throw(error)
+            else:
+                resume = self._resume(answer)
+            if resume is None:
+                return
+            waits_for = resume[0]
+
+    def _resume(self, answer: object) -> tuple[object] | None:
+        try:
+            return (self._step.send(answer),)
+        except StopIteration:
+            return None
+
+    def _throw(self, error: BaseException) -> tuple[object] | None:
+        try:
+            return (self._step.throw(error),)
+        except StopIteration:
+            return None
+
+
+class Outbox:
+    """Frames on their way to one peer, in order."""
+
+    __slots__ = (
+        "_deadline",
+        "_limits",
+        "_on_gone",
+        "_on_slow",
+        "_queue",
+        "_send",
+        "_size",
+        "_writer",
+        "closed",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        limits: OutboxLimits,
+        on_slow: Callable[[], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        self._send = send
+        self._limits = limits
+        self._on_slow = on_slow
+        self._on_gone = on_gone
+        self._queue: deque[dict[str, Any]] = deque()
+        self._size = 0
+        self._writer: asyncio.Task[None] | None = None
+        self.closed = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self.sent = 0
+
+    @property
+    def idle(self) -> bool:
+        """Everything accepted so far was taken by the server's own buffer."""
+        return self._writer is None
+
+    def write(self, frame: Frame) -> None:
+        """Send a frame, or queue it behind others. After a close it is dropped silently."""
+        if self.closed:
+            return
+        self.sent += 1
+        message = (
+            {"type": "websocket.send", "text": frame}
+            if isinstance(frame, str)
+            else {"type": "websocket.send", "bytes": frame}
+        )
+        if self._writer is None:
+            self._start(message)
+        else:
+            self._enqueue(message, len(frame))
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close after everything that is queued; accept nothing more."""
+        if self.closed:
+            return
+        self.closed = True
+        message = {"type": "websocket.close", "code": code, "reason": reason}
+        if self._writer is None:
+            self._start(message)
+        else:
+            self._queue.append(message)
+
+    def discard(self) -> None:
+        """Drop what is queued: the reader is too slow to ever see it."""
+        self._queue.clear()
+        self._size = 0
+
+    def abort(self) -> None:
+        """Stop at once; nothing more leaves."""
+        self.closed = True
+        self.discard()
+        if self._writer is not None:
+            self._writer.cancel()
+
+    async def drained(self) -> None:
+        """Return when nothing waits any more. Errors of the write are not this caller's."""
+        while self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer])
+
+    def _enqueue(self, message: dict[str, Any], size: int) -> None:
+        self._queue.append(message)
+        self._size += size
+        if len(self._queue) > self._limits.messages or self._size > self._limits.size:
+            self._on_slow()
+
+    def _start(self, message: dict[str, Any]) -> None:
+        step = self._send(message)
+        try:
+            waits_for = step.send(None)
+        except StopIteration:
+            return
+        except OSError:  # the server's way to say that the peer has gone
+            self._gone()
+            return
+        self._expect_reader()
+        self._writer = asyncio.get_running_loop().create_task(self._drain(_Rest(step, waits_for)))
+
+    def _expect_reader(self) -> None:
+        """Only a socket that does not take a frame at once costs a timer handle."""
+        self._forget_deadline()
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(self._limits.write_deadline_s, self._on_slow)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    async def _drain(self, rest: Awaitable[None]) -> None:
+        try:
+            await rest
+            while self._queue:
+                await self._send_next()
+        except (OSError, asyncio.CancelledError):
+            self._gone()
+        finally:
+            self._writer = None
+            self._forget_deadline()
+
+    async def _send_next(self) -> None:
+        message = self._queue.popleft()
+        self._size -= _size_of(message)
+        self._expect_reader()
+        await self._send(message)
+
+    def _gone(self) -> None:
+        self.closed = True
+        self.discard()
+        self._on_gone()
+
+
+def _size_of(message: dict[str, Any]) -> int:
+    with contextlib.suppress(KeyError):
+        return len(message["text"])
+    return len(message.get("bytes", b""))

@@ -1,0 +1,67 @@
+"""A Socket.IO server for Channels, in three lines of an ``asgi.py``:
+
+    server = Server(namespaces=[Chat()])
+    websockets = URLRouter([path("socket.io/", server.websocket)])
+    application = ProtocolTypeRouter({"http": get_asgi_application(), "websocket": websockets})
+
+It is general: what is particular about the hub comes in as namespaces and a policy.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from realtime.consumers import WebSocketConsumer
+from realtime.namespaces import Namespace
+from realtime.node import Node
+from realtime.outbox import OutboxLimits
+from realtime.policy import Policy
+from realtime.protocol import Limits
+
+__all__ = ["Server"]
+
+
+class Server:
+    """Namespaces, limits and a policy, mounted as ASGI applications."""
+
+    def __init__(
+        self,
+        *,
+        namespaces: Iterable[Namespace[Any]],
+        limits: Limits | None = None,
+        outbox_limits: OutboxLimits | None = None,
+        inbox_limit: int = 256,
+        policy: Policy | None = None,
+    ) -> None:
+        self.namespaces = {namespace.name: namespace for namespace in namespaces}
+        self.limits = limits or Limits()
+        self.outbox_limits = outbox_limits or OutboxLimits()
+        self.inbox_limit = inbox_limit
+        self.policy = policy or Policy()
+        self._node: Node | None = None
+        self.websocket = WebSocketConsumer.as_asgi(server=self)
+
+    @property
+    def running(self) -> Node | None:
+        """This process's node, if anybody has connected yet."""
+        return self._node
+
+    def node(self) -> Node:
+        """This process's node, made at the first connection: Daphne has no ASGI lifespan."""
+        if self._node is None or self._node.loop is not asyncio.get_running_loop():
+            self._node = Node(
+                namespaces=self.namespaces,
+                limits=self.limits,
+                outbox_limits=self.outbox_limits,
+                inbox_limit=self.inbox_limit,
+                policy=self.policy,
+            )
+            self._node.start()
+        return self._node
+
+    async def shutdown(self, *, code: int = 1012, deadline_s: float = 5.0) -> None:
+        """Say goodbye to everybody and end the node; nothing happens if there is none."""
+        if self._node is not None:
+            node, self._node = self._node, None
+            await node.drain(code=code, deadline_s=deadline_s)
+            await node.stop()

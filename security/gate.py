@@ -1,0 +1,200 @@
+"""The one door: every signed message passes these checks, cheap ones first, or raises Refused.
+
+The numbers are those of docs/security.md, "Order of checks": 4 envelope, 5 type, 6 window,
+7 signature, 8 nonce, 9 payload. Earlier checks belong to the transport, later ones to the handler.
+Before 8 nothing has changed anywhere; a nonce is burned only by an authentic message.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from security import strictjson
+from security.refusals import Refused
+from security.signatures import MessageKey
+from security.strictjson import DEFAULT_BOUNDS, Bounds, JsonValue
+
+__all__ = ["SERVICE_CODES", "WEB_CODES", "Door", "Gate", "NonceStore", "PayloadRule", "Signed"]
+
+Step: TypeAlias = Literal[
+    "envelope",
+    "type",
+    "window",
+    "signature",
+    "replay",
+    "payload",
+    "too_large",
+    "too_complex",
+    "busy",
+]
+
+WEB_CODES: Mapping[Step, str] = {
+    "envelope": "malformed",
+    "type": "unknown_type",
+    "window": "timestamp_expired",
+    "signature": "invalid_signature",
+    "replay": "replay_detected",
+    "payload": "payload_invalid",
+    "too_large": "payload_too_large",
+    "too_complex": "payload_too_complex",
+    "busy": "try_again",
+}
+SERVICE_CODES: Mapping[Step, str] = {
+    "envelope": "ENGINE_PACKET_INCOMPLETE",
+    "type": "ENGINE_PACKET_INCOMPLETE",
+    "window": "ENGINE_TIMESTAMP_EXPIRED",
+    "signature": "ENGINE_SIGNATURE_INVALID",
+    "replay": "ENGINE_NONCE_REPLAY",
+    "payload": "PAYLOAD_INVALID",
+    "too_large": "PAYLOAD_INVALID",
+    "too_complex": "PAYLOAD_INVALID",
+    "busy": "TRY_AGAIN",
+}
+
+TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+NONCE = re.compile(r"[A-Za-z0-9_-]{22,64}")  # 22 characters of base64url are 128 random bits
+SIGNATURE = re.compile(r"[0-9a-f]{64}")
+SHORTEST_TS, LONGEST_TS = 0, 2**53  # JavaScript's safe integers
+
+
+class NonceStore(Protocol):
+    """Remembers used nonces; see ``realtime.state``. May raise StoreFull, which refuses."""
+
+    def consume(
+        self, scope: str, principal: str, nonce: str, *, expires_at_ms: int, now_ms: int
+    ) -> bool | Awaitable[bool]:
+        """Whether this is the first use. A shared store answers later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadRule:
+    """How large and how complex the payload of one type may be: bytes of text, and its bounds."""
+
+    max_bytes: int
+    bounds: Bounds = DEFAULT_BOUNDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """What is particular about one namespace: its window, its types, and its words for no."""
+
+    scope: str
+    drift_ms: int
+    nonce_grace_ms: int
+    rules: Mapping[str, PayloadRule]
+    codes: Mapping[Step, str] = field(default_factory=lambda: WEB_CODES)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A message whose envelope, type, time and signature are right."""
+
+    type: str
+    payload: str
+    ts: int
+    nonce: str
+
+    @property
+    def payload_sha256(self) -> str:
+        """The digest that a violation keeps instead of the payload."""
+        return hashlib.sha256(self.payload.encode()).hexdigest()
+
+
+class Gate:
+    """The checks of one door."""
+
+    def __init__(self, door: Door, nonces: NonceStore) -> None:
+        self.door = door
+        self._nonces = nonces
+
+    def verify(self, message: object, *, key: MessageKey, now_ms: int, event: str = "") -> Signed:
+        """Checks 4 to 7. ``event`` names the type where the envelope does not carry one.
+
+        Raises Refused; nothing has been consumed.
+        """
+        signed, sig = self._open(message, event)
+        door = self.door
+        rule = door.rules.get(signed.type)
+        if rule is None:
+            raise self._refused("type", "unknown", seen=signed.type)
+        if self._size(signed.payload) > rule.max_bytes:
+            raise self._refused("too_large", "payload", limit=rule.max_bytes)
+        if not -door.drift_ms <= now_ms - signed.ts <= door.drift_ms:
+            raise self._refused(
+                "window", "outside", seen=signed.ts, now=now_ms, drift_ms=door.drift_ms
+            )
+        if not key.verify(
+            type=signed.type, ts=signed.ts, nonce=signed.nonce, payload=signed.payload, sig=sig
+        ):
+            raise self._refused("signature", "mismatch", type=signed.type)
+        return signed
+
+    def consume(self, signed: Signed, *, principal: str, now_ms: int) -> Awaitable[None] | None:
+        """Check 8: burn the nonce. None means done; else await it. Raises Refused for a replay."""
+        door = self.door
+        try:
+            first = self._nonces.consume(
+                door.scope,
+                principal,
+                signed.nonce,
+                expires_at_ms=signed.ts + door.drift_ms + door.nonce_grace_ms,
+                now_ms=now_ms,
+            )
+        except OverflowError as full:
+            raise self._refused("busy", "nonce_store_full") from full
+        if first is True:
+            return None
+        if first is False:
+            raise self._refused("replay", "nonce_used")
+        return self._await_first(first)
+
+    def read(self, signed: Signed) -> JsonValue:
+        """Check 9: the payload as JSON. Raises Refused; the nonce stays burned."""
+        try:
+            return strictjson.loads(signed.payload, bounds=self.door.rules[signed.type].bounds)
+        except strictjson.PayloadTooComplex as fault:
+            raise self._refused("too_complex", fault.reason) from None
+        except strictjson.StrictJsonError as fault:
+            raise self._refused("payload", fault.reason) from None
+
+    async def _await_first(self, first: Awaitable[bool]) -> None:
+        if not await first:
+            raise self._refused("replay", "nonce_used")
+
+    def _open(self, message: object, event: str) -> tuple[Signed, str]:
+        """Check 4: exact keys, exact types, lengths and alphabets."""
+        if type(message) is not dict:
+            raise self._refused("envelope", "not_an_object")
+        if message.keys() != (_SERVICE_KEYS if event else _WEB_KEYS):
+            raise self._refused("envelope", "keys", seen=sorted(map(str, message))[:8])
+        kind = event or message["type"]
+        for name, value, form in (
+            ("type", kind, TYPE),
+            ("nonce", message["nonce"], NONCE),
+            ("sig", message["sig"], SIGNATURE),
+        ):
+            if type(value) is not str or form.fullmatch(value) is None:
+                raise self._refused("envelope", name)
+        payload, ts = message["payload"], message["ts"]
+        if type(payload) is not str:
+            raise self._refused("envelope", "payload")
+        if type(ts) is not int or not SHORTEST_TS <= ts < LONGEST_TS:
+            raise self._refused("envelope", "ts")
+        return Signed(kind, payload, ts, message["nonce"]), message["sig"]
+
+    def _size(self, payload: str) -> int:
+        if payload.isascii():
+            return len(payload)
+        try:
+            return len(payload.encode())
+        except UnicodeEncodeError:  # a lone surrogate has no bytes, so nobody can have signed it
+            raise self._refused("envelope", "payload") from None
+
+    def _refused(self, step: Step, reason: str, **detail: Any) -> Refused:  # noqa: ANN401 - facts for staff
+        return Refused(self.door.codes[step], reason=reason, detail=detail)
+
+
+_SERVICE_KEYS = frozenset({"payload", "ts", "nonce", "sig"})
+_WEB_KEYS = _SERVICE_KEYS | {"type"}
