@@ -6,7 +6,7 @@ no clock, no task: the shell brings frames and the time, drains `frames_to_send(
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from realtime.protocol import engineio, socketio
 from realtime.protocol.engineio import Frame
@@ -230,9 +230,8 @@ class Connection:
         return (DisconnectReceived(namespace),)
 
     def _acked(self, header: socketio.Header, args: list[Any]) -> Sequence[Event]:
-        namespace, ack_id = header.namespace, header.ack_id
-        if ack_id is None:  # the header of an ACK always has one
-            return ()
+        # `decode_header` refuses an ACK without an id.
+        namespace, ack_id = header.namespace, cast("int", header.ack_id)
         awaited = self._memberships[namespace].awaited
         if ack_id not in awaited:
             return (UnknownAck(namespace, ack_id),)

@@ -172,7 +172,9 @@ def decode_payload(body: Frame) -> Iterator[Packet]:
     Raises what `decode` raises, or `InvalidText`, at the first bad packet: those before it were
     yielded, those after it are lost.
     """
-    return map(decode, split_payload(body))
+    # Not `map`: that would go on behind the bad packet when asked again.
+    for segment in split_payload(body):
+        yield decode(segment)
 
 
 def handshake(sid: str, upgrades: Sequence[str], limits: Limits) -> str:
