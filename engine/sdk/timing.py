@@ -1,0 +1,77 @@
+"""How long the SDK waits for what, and how its waiting grows. The only home of these numbers."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+__all__ = ["HubClock", "Timing"]
+
+# Jitter keeps a fleet of engines from coming back in step; it need not be secret, but it is no
+# more work to draw it from the system than from a seeded generator that a fork would share.
+_jitter = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Every wait of the SDK, in seconds; the defaults are for real networks."""
+
+    connect_s: float = 10.0
+    """From opening the connection to the hub's `session`."""
+    ack_s: float = 5.0
+    """For one acknowledgement; half of the shortest lease, so that one loss is survived."""
+    http_s: float = 60.0
+    """For one HTTP request, an upload of 32 MiB included."""
+    first_delay_s: float = 0.5
+    """Before the second try of anything."""
+    longest_delay_s: float = 30.0
+    """Where doubling stops."""
+    steady_after_s: float = 10.0
+    """A connection that lasted this long was a success: the next reconnect starts from the first
+    delay again."""
+    progress_s: float = 0.25
+    """Between two reports of progress: four a second, and a last one at once, make five."""
+    upload_tries: int = 8
+    drain_s: float = 300.0
+    """How long running jobs may take after `stop()`: the longest run of any job (jobs.md)."""
+    farewell_s: float = 5.0
+    """For saying that jobs were given up, and for closing the connection."""
+
+    def delays(self) -> Iterator[float]:
+        """Yield ever longer delays: doubling, capped, each shortened at random by up to half."""
+        delay = self.first_delay_s
+        while True:
+            yield delay * _jitter.uniform(0.5, 1.0)
+            delay = min(delay * 2, self.longest_delay_s)
+
+    def spread(self, seconds: float) -> float:
+        """Return a wait of at least `seconds`, longer at random by up to a quarter."""
+        return seconds * _jitter.uniform(1.0, 1.25)
+
+
+class HubClock:
+    """The hub's time, in milliseconds since the epoch, as far as this process can know it.
+
+    It runs on the monotonic clock from the last time that the hub told, so that nobody who sets the
+    wall clock of this machine can make messages stale. Until then the wall clock is the best guess.
+    """
+
+    def __init__(
+        self,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._monotonic = monotonic
+        self._offset_ms = (wall() - monotonic()) * 1000
+        self.known = False
+
+    def now_ms(self) -> int:
+        """Return the hub's time."""
+        return round(self._monotonic() * 1000 + self._offset_ms)
+
+    def follow(self, server_time: object) -> None:
+        """Take the hub's word for the time; anything but a whole number is no word."""
+        if type(server_time) is int:
+            self._offset_ms = server_time - self._monotonic() * 1000
+            self.known = True
