@@ -1,0 +1,167 @@
+"""The shapes in which builds, jobs and engines are shown: one home for socket, feed and HTTP.
+
+Bodies are those of wire.md: names in snake_case, times in milliseconds, ids as opaque text.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import Count, F, Q
+
+from engine.clock import milliseconds, moment
+from engine.models import LIVE_STATES, Build, EngineSession, Job
+
+__all__ = [
+    "CURRENT",
+    "artifact_url",
+    "build_detail",
+    "build_snapshot",
+    "build_status",
+    "build_summary",
+    "current_jobs",
+    "engine_online",
+    "engine_status",
+    "job_status",
+    "live_jobs_by_engine",
+    "shown_state",
+    "world_update",
+]
+
+CURRENT: Final = Q(state="completed") | Q(opening=F("build__opening"))
+"""The jobs that count for a build now: a failed one of an earlier opening was replaced."""
+
+ONLINE: Final = Q(
+    closed_at__isnull=True,
+    state__in=[EngineSession.State.READY, EngineSession.State.BUSY],
+    capacity__gt=0,
+)
+
+LOST_SHOWN_FOR: Final = timedelta(hours=1)
+
+
+def job_status(job: Job) -> dict[str, object]:
+    """The body of `job_status`; `error` is there once the job has failed."""
+    body: dict[str, object] = {
+        "job_id": job.id,
+        "build_id": job.build_id,
+        "job_type": job.job_type,
+        "status": job.state,
+        "attempt": job.attempt,
+        "progress": job.progress,
+        "queued_at": milliseconds(job.queued_at),
+        "dispatched_at": milliseconds(job.dispatched_at),
+        "started_at": milliseconds(job.started_at),
+        "finished_at": milliseconds(job.finished_at),
+    }
+    if job.error_code:
+        body["error"] = {"code": job.error_code, "message": job.error_message}
+    return body
+
+
+def build_status(build: Build, *, online: bool) -> dict[str, object]:
+    """The body of `build_status`; `online` tells whether any engine takes jobs."""
+    return {
+        "build_id": build.id,
+        "status": build.state,
+        "total": build.total,
+        "completed": build.completed,
+        "failed": build.failed,
+        "engine_online": online,
+    }
+
+
+def world_update(build: Build) -> dict[str, object]:
+    """The body of `world_update`, due once when a build is completed."""
+    return {
+        "build_id": build.id,
+        "world": {"id": build.world_id, "name": build.world_name},
+        "scene": {"id": build.scene_id},
+        "artifact_url": artifact_url(build),
+    }
+
+
+def artifact_url(build: Build) -> str | None:
+    """The path of the built file, or None while there is none."""
+    return f"/api/builds/{build.id}/artifact/" if build.artifact else None
+
+
+def build_summary(build: Build, *, online: bool) -> dict[str, object]:
+    """A build as lists show it: its status, its world, its artifact, its times."""
+    body = build_status(build, online=online)
+    body |= {
+        "world": {"id": build.world_id, "name": build.world_name},
+        "scene": {"id": build.scene_id},
+        "priority": build.get_priority_display().lower(),
+        "artifact_url": artifact_url(build),
+        "created_at": milliseconds(build.created_at),
+        "started_at": milliseconds(build.started_at),
+        "finished_at": milliseconds(build.finished_at),
+    }
+    if build.error_code:
+        body["error"] = {"code": build.error_code, "message": build.error_message}
+    return body
+
+
+def build_snapshot(build: Build, jobs: Iterable[Job], *, online: bool) -> dict[str, object]:
+    """A build with its jobs, as in `feed_snapshot`."""
+    return {**build_summary(build, online=online), "jobs": [job_status(job) for job in jobs]}
+
+
+def build_detail(build: Build) -> dict[str, object]:
+    """A build with its current jobs, as HTTP shows it."""
+    jobs = current_jobs([build]).get(build.id, [])
+    return build_snapshot(build, jobs, online=engine_online())
+
+
+def current_jobs(builds: Sequence[Build]) -> Mapping[str, list[Job]]:
+    """Return the jobs that count now, by build, in their order; without payloads and results."""
+    rows = Job.objects.filter(CURRENT, build__in=[build.id for build in builds])
+    found: dict[str, list[Job]] = defaultdict(list)
+    for job in rows.defer("payload", "result").order_by("build_id", "stage", "ordinal"):
+        found[job.build_id].append(job)
+    return found
+
+
+def engine_online() -> bool:
+    """Tell whether any engine takes jobs, now or when it has room again."""
+    return EngineSession.objects.filter(ONLINE).exists()
+
+
+def engine_status(*, now: datetime | None = None) -> dict[str, object]:
+    """The body of `engine_status`: the latest connection of each engine, lost ones for an hour."""
+    since = moment(now) - LOST_SHOWN_FOR
+    rows = EngineSession.objects.filter(Q(closed_at__isnull=True) | Q(closed_at__gt=since))
+    latest = {session.name: session for session in rows.order_by("connected_at")}
+    live = live_jobs_by_engine()
+    return {
+        "online": engine_online(),
+        "engines": [_engine(latest[name], live.get(latest[name].id, 0)) for name in sorted(latest)],
+        "waiting_jobs": Job.objects.filter(state="queued").count(),
+    }
+
+
+def live_jobs_by_engine() -> Mapping[str, int]:
+    """Count the jobs that each engine connection holds; the cost is that of the live jobs only."""
+    held = Job.objects.filter(state__in=LIVE_STATES).exclude(engine_session=None)
+    counted = held.order_by().values_list("engine_session").annotate(Count("id"))
+    return dict(counted)
+
+
+def _engine(session: EngineSession, live: int) -> dict[str, object]:
+    return {
+        "name": session.name,
+        "state": shown_state(session, live),
+        "busy": live,
+        "capacity": session.capacity,
+        "last_seen": milliseconds(session.last_seen_at),
+    }
+
+
+def shown_state(session: EngineSession, live: int) -> str:
+    """Return an engine's state as of now: the stored one may lag behind by a heartbeat."""
+    if session.state not in {EngineSession.State.READY, EngineSession.State.BUSY}:
+        return session.state
+    full = live >= session.capacity
+    return (EngineSession.State.BUSY if full and live else EngineSession.State.READY).value
