@@ -53,7 +53,7 @@ export class Hub extends Emitter {
   clock = new ServerClock();
   /** @type {any} the `session` event of the live socket */
   session = null;
-  /** @type {Envelope | null} the last one sent on the live socket */
+  /** @type {Envelope | null} the last one accepted on the live socket */
   lastEnvelope = null;
   /** @type {State} */
   state = "signed out";
@@ -188,11 +188,13 @@ export class Hub extends Emitter {
    */
   async send(envelope) {
     const sentAt = this.clock.local();
-    this.lastEnvelope = envelope;
     const answer = await this.socket.call("action", envelope);
     if (answer?.error === "timestamp_expired") this.clock.forget();
     this.#sampleClock(answer?.server_time, sentAt);
-    if (answer?.ok) return answer;
+    if (answer?.ok) {
+      this.lastEnvelope = envelope;
+      return answer;
+    }
     throw this.#refuse(answer ?? {}, envelope.type);
   }
 
