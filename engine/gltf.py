@@ -16,8 +16,9 @@ How a specification is read:
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
 from math import cos, radians, sin
@@ -25,6 +26,7 @@ from struct import Struct, calcsize, pack, unpack
 from typing import Any, Final
 
 from engine.shapes import Geometry, Vector, geometry, shape_named_by
+from engine.worldspec import Entity, Material, WorldSpec
 
 __all__ = ["Artifact", "Scene", "quaternion", "symbol_colour"]
 
@@ -69,29 +71,32 @@ class Artifact:
 
 
 class Scene:
-    """A world on its way to a file. Entities may come in any order and more than once."""
+    """The entities of a world on their way to a file, added in any order and more than once."""
 
-    def __init__(self, specification: Mapping[str, Any]) -> None:
-        """Take world, scene and quests of a valid specification; entities are added one by one."""
-        self._specification = specification
-        self._entities: dict[str, Mapping[str, Any]] = {}
+    def __init__(self) -> None:
+        self._entities: dict[str, Entity] = {}
 
-    def add(self, entity: Mapping[str, Any]) -> None:
-        """Add an entity of the specification, or replace the one of the same id."""
+    def __contains__(self, entity: Entity) -> bool:
+        return self._entities.get(entity["id"]) == entity
+
+    def add(self, entity: Entity) -> int:
+        """Add an entity, or replace the one of the same id; return its number of triangles."""
         self._entities[entity["id"]] = entity
+        return len(geometry(shape_named_by(entity["components"]["mesh"])).triangles)
 
-    def __len__(self) -> int:
-        return len(self._entities)
+    def export(self, specification: WorldSpec) -> Artifact:
+        """Return the file of a valid specification.
 
-    def export(self) -> Artifact:
-        """Return the file. Raises `KeyError` for a specification that was never validated."""
+        Raises `KeyError` for an entity of it that was not added; others are left out.
+        """
         document = _Document()
-        quests = _quests_by_entity(self._specification)
-        for name in sorted(self._entities):
+        quests = _quests_by_entity(specification)
+        for name in sorted(entity["id"] for entity in specification["entities"]):
             document.add_entity(self._entities[name], quests=quests.get(name, []))
+        entities = len(document.nodes)
         document.add_sun()
-        document.add_scene(self._specification)
-        return Artifact(document.to_glb(), nodes=len(self), triangles=document.triangles)
+        document.add_scene(specification)
+        return Artifact(document.to_glb(), nodes=entities, triangles=document.triangles)
 
 
 def quaternion(degrees: Sequence[float]) -> Quaternion:
@@ -107,6 +112,7 @@ def quaternion(degrees: Sequence[float]) -> Quaternion:
     )
 
 
+@lru_cache(4096)  # every symbol of some large worlds, and no more
 def symbol_colour(symbol: str) -> Vector:
     """Return the linear RGB colour that stands for a texture or skybox symbol, always the same."""
     red, green, blue = sha256(symbol.encode()).digest()[:3]
@@ -145,7 +151,7 @@ class _Document:
     triangles: int = 0
     _primitives: dict[str, Json] = field(default_factory=dict)
 
-    def add_entity(self, entity: Mapping[str, Any], *, quests: Sequence[str]) -> None:
+    def add_entity(self, entity: Entity, *, quests: Sequence[str]) -> None:
         transform, components = entity["transform"], entity["components"]
         self.triangles += len(geometry(shape_named_by(components["mesh"])).triangles)
         self.nodes.append(
@@ -169,7 +175,7 @@ class _Document:
             }
         )
 
-    def add_scene(self, specification: Mapping[str, Any]) -> None:
+    def add_scene(self, specification: WorldSpec) -> None:
         self.scene = {
             "name": specification["scene"]["id"],
             "nodes": list(range(len(self.nodes))),
@@ -199,7 +205,7 @@ class _Document:
             "buffers": [{"byteLength": len(self.binary)}],
         }
 
-    def _mesh(self, symbol: str, material: Mapping[str, Any]) -> int:
+    def _mesh(self, symbol: str, material: Material) -> int:
         look = self.materials.index_of(_material(material))
         primitive = {**self._primitive(shape_named_by(symbol)), "material": look}
         return self.meshes.index_of({"name": symbol, "primitives": [primitive]})
@@ -259,7 +265,7 @@ def _bounds(data: bytes) -> Json:
     return {"min": [min(axis) for axis in axes], "max": [max(axis) for axis in axes]}
 
 
-def _material(material: Mapping[str, Any]) -> Json:
+def _material(material: Material) -> Json:
     texture, shader = material["texture"], material["shader"]
     return {
         "name": f"{shader} {texture}",
@@ -272,7 +278,7 @@ def _material(material: Mapping[str, Any]) -> Json:
     }
 
 
-def _entity_extras(entity: Mapping[str, Any]) -> Json:
+def _entity_extras(entity: Entity) -> Json:
     components, material = entity["components"], entity["material"]
     return {
         "type": entity["type"],
@@ -284,14 +290,14 @@ def _entity_extras(entity: Mapping[str, Any]) -> Json:
     }
 
 
-def _quests_by_entity(specification: Mapping[str, Any]) -> dict[str, list[str]]:
+def _quests_by_entity(specification: WorldSpec) -> dict[str, list[str]]:
     quests: dict[str, list[str]] = {}
     for quest in specification.get("quests", ()):
         quests.setdefault(quest["triggerEntity"], []).append(quest["id"])
     return quests
 
 
-def _scene_extras(specification: Mapping[str, Any]) -> Json:
+def _scene_extras(specification: WorldSpec) -> Json:
     world, scene = specification["world"], specification["scene"]
     return {
         "world": {"id": world["id"], "name": world["name"]},
@@ -299,7 +305,7 @@ def _scene_extras(specification: Mapping[str, Any]) -> Json:
         "ambientLight": _floats(scene["ambientLight"]),
         "skybox": {"symbol": scene["skybox"], "color": list(symbol_colour(scene["skybox"]))},
         "quests": [
-            {key: quest[key] for key in ("id", "triggerEntity", "goal")}
+            {"id": quest["id"], "triggerEntity": quest["triggerEntity"], "goal": quest["goal"]}
             for quest in specification.get("quests", ())
         ],
     }

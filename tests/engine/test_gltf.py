@@ -4,7 +4,7 @@ import io
 import json
 import struct
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from trimesh.transformations import euler_matrix
 
 from engine.gltf import Artifact, Scene, quaternion, symbol_colour
 from engine.shapes import SHAPES, geometry
+from engine.worldspec import Entity, WorldSpec
 
 SYMBOLS = st.from_regex(r"[a-z0-9][a-z0-9_]{0,20}", fullmatch=True)
 NUMBERS = st.floats(-1e6, 1e6, width=32) | st.integers(-1_000_000, 1_000_000)
@@ -52,10 +53,10 @@ def world(*entities: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def export(specification: dict[str, Any]) -> Artifact:
-    scene = Scene(specification)
+    scene = Scene()
     for each in specification["entities"]:
         scene.add(each)
-    return scene.export()
+    return scene.export(cast("WorldSpec", specification))
 
 
 def document(artifact: Artifact) -> dict[str, Any]:
@@ -175,11 +176,27 @@ def test_whole_numbers_and_floats_of_the_same_value_give_the_same_bytes() -> Non
 
 
 def test_adding_an_entity_again_replaces_it() -> None:
-    specification = world(entity("a"))
-    scene = Scene(specification)
-    scene.add(entity("a", position=[5, 5, 5]))
-    scene.add(specification["entities"][0])
-    assert scene.export().data == export(specification).data
+    specification = cast("WorldSpec", world(entity("a")))
+    (last,) = specification["entities"]
+    scene = Scene()
+    scene.add(cast("Entity", entity("a", position=[5, 5, 5])))
+    assert last not in scene
+    scene.add(last)
+    assert last in scene
+    assert scene.export(specification).data == export(world(entity("a"))).data
+
+
+def test_entities_that_the_world_does_not_have_are_left_out() -> None:
+    specification = cast("WorldSpec", world(entity("a")))
+    scene = Scene()
+    for name in ("a", "b"):
+        scene.add(cast("Entity", entity(name)))
+    assert scene.export(specification).data == export(world(entity("a"))).data
+
+
+def test_an_entity_that_was_never_added_is_missed() -> None:
+    with pytest.raises(KeyError):
+        Scene().export(cast("WorldSpec", world(entity("a"))))
 
 
 def test_what_gltf_has_no_word_for_stands_in_the_extras() -> None:
