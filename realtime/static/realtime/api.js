@@ -72,7 +72,8 @@ export class Api {
 
 /** @param {Response} response @returns {Promise<Refused | Unreachable>} */
 async function refusalOf(response) {
-  const { code = `http_${response.status}`, message = response.statusText, ...facts } = await bodyOf(response);
+  const body = await bodyOf(response);
+  const { code = `http_${response.status}`, message = response.statusText, ...facts } = body;
   const Kind = response.status >= 500 ? Unreachable : Refused;
   return new Kind(code, message, { ...facts, status: response.status });
 }

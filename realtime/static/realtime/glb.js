@@ -81,7 +81,8 @@ function readChunks(buffer) {
     chunks.set(view.getUint32(at + 4, true), new DataView(buffer, at + 8, size));
     at += 8 + size;
   }
-  return { json: parseJson(chunks.get(JSON_CHUNK)), binary: chunks.get(BINARY_CHUNK) ?? new DataView(new ArrayBuffer(0)) };
+  const binary = chunks.get(BINARY_CHUNK) ?? new DataView(new ArrayBuffer(0));
+  return { json: parseJson(chunks.get(JSON_CHUNK)), binary };
 }
 
 /** @param {DataView | undefined} chunk @returns {any} */
@@ -134,7 +135,8 @@ function readPrimitive(json, binary, { attributes, indices, material }) {
   if (corners?.some((corner) => corner * 3 >= positions.length)) throw new GlbError("an index has no vertex");
   const look = json.materials?.[material] ?? {};
   const [red, green, blue] = look.pbrMetallicRoughness?.baseColorFactor ?? [1, 1, 1];
-  const surface = { color: /** @type {Vector} */ ([red, green, blue]), emissive: look.emissiveFactor ?? [0, 0, 0] };
+  /** @type {Vector} */ const color = [red, green, blue];
+  const surface = { color, emissive: look.emissiveFactor ?? [0, 0, 0] };
   if (attributes.NORMAL === undefined) return { ...flatShaded(positions, corners), ...surface };
   const normals = Float32Array.from(readAccessor(json, binary, attributes.NORMAL));
   return { positions, normals, indices: corners, ...surface };
@@ -186,7 +188,8 @@ function findSun(json, placed) {
   for (const { node, matrix } of placed) {
     const light = lights[node.extensions?.KHR_lights_punctual?.light];
     if (light?.type !== "directional") continue;
-    const color = (light.color ?? [1, 1, 1]).map((/** @type {number} */ part) => part * (light.intensity ?? 1));
+    const { color: tint = [1, 1, 1], intensity = 1 } = light;
+    const color = tint.map((/** @type {number} */ part) => part * intensity);
     return { direction: unit(transformDirection(matrix, [0, 0, -1])), color }; // light shines along -Z
   }
   return DEFAULT_SUN;

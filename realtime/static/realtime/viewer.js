@@ -93,7 +93,10 @@ function shader(gl, kind, source) {
   return made;
 }
 
-/** @param {GL} gl @param {string} vertex @param {string} fragment @returns {WebGLProgram} @throws {NoWebGL} */
+/**
+ * @param {GL} gl @param {string} vertex @param {string} fragment
+ * @returns {WebGLProgram} @throws {NoWebGL}
+ */
 function link(gl, vertex, fragment) {
   const program = /** @type {WebGLProgram} */ (gl.createProgram());
   gl.attachShader(program, shader(gl, gl.VERTEX_SHADER, vertex));
@@ -302,10 +305,15 @@ export class Viewer {
 
   /** @param {WebGLProgram} program @param {Record<string, Vector>} vectors */
   #setVectors(program, vectors) {
-    for (const [name, vector] of Object.entries(vectors)) this.#gl.uniform3fv(this.#place(program, name), vector);
+    for (const [name, vector] of Object.entries(vectors)) {
+      this.#gl.uniform3fv(this.#place(program, name), vector);
+    }
   }
 
-  /** @param {WebGLProgram} program @param {string} name @param {WebGLBuffer} buffer @param {number} size @param {number} offset */
+  /**
+   * @param {WebGLProgram} program @param {string} name
+   * @param {WebGLBuffer} buffer @param {number} size floats per vertex @param {number} offset bytes
+   */
   #point(program, name, buffer, size, offset) {
     const gl = this.#gl;
     const index = gl.getAttribLocation(program, name);

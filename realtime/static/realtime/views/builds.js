@@ -49,36 +49,46 @@ async function command(hub, type, payload) {
   }
 }
 
+/** @param {string} text @param {string} testid @param {string} look @param {() => void} onclick */
+function button(text, testid, look, onclick) {
+  return make("button", { type: "button", class: look, text, data: { testid }, onclick });
+}
+
+/** @param {Hub} hub @param {BuildBook} book @param {Job} failed one of the failed stands for all */
+async function retry(hub, book, failed) {
+  const ack = await command(hub, "job_retry", { job_id: failed.id });
+  if (ack?.build_id) render(hub, book, book.submitted(ack));
+}
+
 /** @param {Hub} hub @param {BuildBook} book @param {Build} build @returns {HTMLElement[]} */
 function buttons(hub, book, build) {
-  const made = [];
   const failed = retryable(build);
+  const made = [];
   if (build.status === "completed" && build.artifactUrl) {
-    made.push(make("button", { type: "button", class: "primary", text: "Open 3D", data: { testid: "open-3d" }, onclick: () => openViewer(hub, build) }));
+    made.push(button("Open 3D", "open-3d", "primary", () => openViewer(hub, build)));
   }
-  if (failed) {
-    const retry = async () => {
-      const ack = await command(hub, "job_retry", { job_id: failed.id });
-      if (ack?.build_id) render(hub, book, book.submitted(ack));
-    };
-    made.push(make("button", { type: "button", text: "Retry", data: { testid: "retry-build" }, onclick: retry }));
-  }
+  if (failed) made.push(button("Retry", "retry-build", "", () => retry(hub, book, failed)));
   if (!FINAL.has(build.status)) {
     const cancel = () => command(hub, "build_cancel", { build_id: build.id });
-    made.push(make("button", { type: "button", class: "quiet", text: "Cancel", data: { testid: "cancel-build" }, onclick: cancel }));
+    made.push(button("Cancel", "cancel-build", "quiet", cancel));
   }
   return made;
 }
 
 /** @param {Build} build @param {boolean} open whether the jobs are unfolded @returns {HTMLElement} */
 function jobs({ jobs: known }, open) {
-  const list = make("ul", { class: "jobs", data: { testid: "job-list" } }, ...[...known.values()].map(jobEntry));
+  const entries = [...known.values()].map(jobEntry);
+  const list = make("ul", { class: "jobs", data: { testid: "job-list" } }, ...entries);
   const details = make("details", {}, make("summary", { text: `Jobs (${known.size})` }), list);
   if (open) details.setAttribute("open", "");
   return details;
 }
 
-/** @param {Hub} hub @param {BuildBook} book @param {Build} build @param {boolean} open @returns {HTMLElement} */
+/**
+ * @param {Hub} hub @param {BuildBook} book @param {Build} build
+ * @param {boolean} open whether the jobs are unfolded
+ * @returns {HTMLElement}
+ */
 function entry(hub, book, build, open) {
   const name = build.name || `Build ${build.id.slice(0, 8)}`;
   return make(
@@ -127,10 +137,19 @@ function renderAll(hub, book) {
   for (const build of book.builds.values()) render(hub, book, build);
 }
 
+/** Fold what is finished: a new build has begun, and the eye belongs there. */
+function foldFinished() {
+  for (const child of byId("build-list").children) {
+    if (FINAL.has(child.dataset.status)) child.querySelector("details").open = false;
+  }
+}
+
 /** @param {any} status an `engine_status` */
 function showEngines({ online, engines = [], waiting_jobs: waiting = 0 }) {
   const line = byId("engine-status");
-  const each = engines.map((/** @type {any} */ { name, state, busy, capacity }) => `${name} ${state} ${busy}/${capacity}`);
+  const each = engines.map(
+    (/** @type {any} */ { name, state, busy, capacity }) => `${name} ${state} ${busy}/${capacity}`,
+  );
   const queue = waiting ? ` · ${waiting} jobs waiting` : "";
   line.dataset.online = String(online);
   line.textContent = (online ? `Engine online · ${each.join(", ")}` : "No engine online") + queue;
@@ -163,5 +182,9 @@ export function mountBuilds(hub) {
     renderAll(hub, book);
   });
   hub.on("engine_status", showEngines);
-  return { submitted: (ack, name) => show(book.submitted(ack, name)) };
+  const submitted = (/** @type {any} */ ack, /** @type {string} */ name) => {
+    foldFinished();
+    show(book.submitted(ack, name));
+  };
+  return { submitted };
 }

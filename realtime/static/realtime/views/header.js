@@ -13,6 +13,7 @@ function showState(hub, state) {
   byId("reconnect").hidden = state !== "stopped";
   byId("whoami").textContent = hub.username;
   byId("presence-toggle").disabled = state !== "connected";
+  if (state === "connected") byId("presence-toggle").setAttribute("aria-pressed", "false");
 }
 
 /** @param {number} offset milliseconds the hub is ahead */
@@ -36,7 +37,6 @@ async function toggleAway(hub) {
 /** @param {Hub} hub */
 export function mountHeader(hub) {
   hub.on("state", (state) => showState(hub, state));
-  hub.on("state", (state) => state === "connected" && byId("presence-toggle").setAttribute("aria-pressed", "false"));
   hub.on("clock", showClock);
   byId("reconnect").addEventListener("click", () => hub.reconnect());
   byId("presence-toggle").addEventListener("click", () => toggleAway(hub));

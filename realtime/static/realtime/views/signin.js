@@ -88,7 +88,8 @@ function show(hub, state) {
 
 /** @param {Hub} hub */
 export function mountSignIn(hub) {
-  byId("sign-in-form").addEventListener("submit", (/** @type {SubmitEvent} */ event) => submitted(event, hub));
+  const form = byId("sign-in-form");
+  form.addEventListener("submit", (/** @type {SubmitEvent} */ event) => submitted(event, hub));
   byId("sign-out").addEventListener("click", () => leave(hub));
   hub.on("state", (state) => show(hub, state));
   hub.on("notice", ({ code, message }) => code === "signed_out" && complain(message));

@@ -40,7 +40,8 @@ async function draw(blob, name) {
   const count = world.nodes.length;
   byId("viewer-facts").textContent = `${count} nodes · ${Math.ceil(blob.size / 1024)} KiB`;
   const label = `${name} in 3D, ${count} nodes. Arrow keys turn, plus and minus zoom, Home starts over.`;
-  const canvas = /** @type {HTMLCanvasElement} */ (make("canvas", { tabindex: 0, role: "img", "aria-label": label }));
+  const attributes = { tabindex: 0, role: "img", "aria-label": label };
+  const canvas = /** @type {HTMLCanvasElement} */ (make("canvas", attributes));
   byId("viewer-stage").replaceChildren(canvas);
   viewer = new Viewer(canvas, world);
   byId("viewer").dataset.nodes = String(count);
