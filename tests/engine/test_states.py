@@ -108,7 +108,7 @@ def test_the_events_that_lead_back_or_to_failure_and_no_others_have_reasons() ->
 
 def test_the_tables_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
-        TABLE[State.FAILED] = {}  # type: ignore[index] - the test's point
+        TABLE[State.FAILED] = {}  # type: ignore[index]  # the point
 
 
 def test_choices_are_plain_text_so_that_migrations_hold_no_imports() -> None:

@@ -8,7 +8,7 @@ import pytest
 from engine.worldspec import JOB_TYPES, Finding, JobType, PlannedJob, WorldSpec, beyond_schema, plan
 
 
-def entity(name: str, mesh: str = "box", texture: str = "brick") -> dict[str, Any]:
+def entity(name: str, mesh: str = "box", texture: str = "brick") -> Any:
     return {
         "id": name,
         "type": "object",

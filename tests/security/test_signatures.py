@@ -270,7 +270,7 @@ def test_a_socket_key_depends_on_every_input() -> None:
     ],
 )
 def test_nonces_of_another_length_are_named(change: dict[str, bytes], name: str) -> None:
-    nonces = {"server_nonce": bytes(32), "client_nonce": bytes(32)} | change
+    nonces: dict[str, Any] = {"server_nonce": bytes(32), "client_nonce": bytes(32)} | change
     with pytest.raises(WrongKeyLength, match=f"{name} must be 32 bytes long, not") as seen:
         socket_key(KEY, **PLACE, **nonces)
     assert (seen.value.name, seen.value.expected) == (name, 32)

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 import time
 from typing import Any
 
@@ -243,6 +244,15 @@ def test_a_hostile_text_is_refused_soon(text: str, reason: str) -> None:
     assert time.perf_counter() - start < 1
 
 
+def test_depth_is_named_also_where_somebody_raised_the_limit_of_recursion() -> None:
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(5_000)
+    try:
+        assert reason_of("[" * 1_100 + "]" * 1_100) == "too_deep"
+    finally:
+        sys.setrecursionlimit(usual)
+
+
 # Python's own reader, with hooks and a plain recursive check, is the oracle.
 
 
@@ -336,7 +346,8 @@ def edited(draw: st.DrawFn) -> str:
     """Draw a text that is nearly JSON: a fragment laid over a place in a good one."""
     text = draw(texts)
     place = draw(st.integers(0, len(text)))
-    return text[:place] + draw(st.sampled_from(FRAGMENTS)) + text[place + draw(st.integers(0, 2)) :]
+    fragment: str = draw(st.sampled_from(FRAGMENTS))
+    return text[:place] + fragment + text[place + draw(st.integers(0, 2)) :]
 
 
 @given(texts | edited(), st.sampled_from([Bounds(), SMALL]))
