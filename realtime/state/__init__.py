@@ -1,0 +1,1 @@
+"""State that processes share, behind one interface: in memory, or elsewhere."""

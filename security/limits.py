@@ -1,0 +1,153 @@
+"""Rates, budgets and penalties: how much is admitted, and when to come back.
+
+No clock here: ``now`` is an argument, in seconds of a monotonic clock. The numbers are settings
+(``security.conf``); who is counted is the caller's business. A refusal says after how many
+milliseconds trying again can succeed; 0 means admitted.
+"""
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from math import ceil
+from typing import Final
+
+from security.detail import network_of
+
+__all__ = ["AddressBuckets", "Budget", "Penalties", "TokenBucket"]
+
+BUDGET_WINDOW_S: Final = 60.0
+LONGEST_RETRY_MS: Final = 3_600_000  # the longest answer, also that of a rate of zero
+KEPT: Final = 10_000  # addresses or penalties of a process
+
+
+class TokenBucket:
+    """``rate`` tokens a second, at most ``burst`` saved up; begins full. For one thread."""
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float, *, now: float = 0.0) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def take(self, now: float, n: float = 1) -> int:
+        """Take ``n`` tokens: 0, or the milliseconds until they are there (then none is taken)."""
+        tokens = self._tokens + (now - self._at) * self._rate
+        if tokens > self._burst:  # noqa: PLR1730 - min() costs a call, and this runs per message
+            tokens = self._burst
+        self._at = now
+        if tokens >= n:
+            self._tokens = tokens - n
+            return 0
+        self._tokens = tokens
+        return self._wait_ms(n - tokens)
+
+    def is_full(self, now: float) -> bool:
+        """Whether it is as good as new, so that nothing is lost with it."""
+        return self._tokens + (now - self._at) * self._rate >= self._burst
+
+    def _wait_ms(self, missing: float) -> int:
+        if missing * 1_000 >= LONGEST_RETRY_MS * self._rate:
+            return LONGEST_RETRY_MS
+        return ceil(missing / self._rate * 1_000)
+
+
+class Budget:
+    """Points that may be charged within any 60 s. For one thread.
+
+    Spent means more than ``points``: a budget of 10 bears ten points and is spent by the eleventh.
+    """
+
+    __slots__ = ("_charged", "_points", "_sum")
+
+    def __init__(self, points: int) -> None:
+        self._points = points
+        self._charged: deque[tuple[float, int]] = deque()
+        self._sum = 0
+
+    def charge(self, points: int, now: float) -> bool:
+        """Charge points (0 is free). True: the budget is spent; its holder has to go."""
+        while self._charged and self._charged[0][0] <= now - BUDGET_WINDOW_S:
+            self._sum -= self._charged.popleft()[1]
+        # Nothing more is kept once it is spent, so the deque is never longer than the budget.
+        if points > 0 and self._sum <= self._points:
+            self._charged.append((now, points))
+            self._sum += points
+        return self._sum > self._points
+
+
+class Penalties:
+    """Who has to stay away, until when. At most ``capacity`` of them; usable from any thread.
+
+    When it is full, the one that was punished longest ago is let off: it has the least to go.
+    """
+
+    def __init__(self, *, capacity: int = KEPT) -> None:
+        self._capacity = capacity
+        self._until: OrderedDict[Hashable, float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def punish(self, key: Hashable, *, until: float) -> None:
+        """Keep ``key`` out until then; an earlier, longer penalty stays."""
+        with self._lock:
+            self._until[key] = max(until, self._until.get(key, until))
+            self._until.move_to_end(key)
+            if len(self._until) > self._capacity:
+                self._until.popitem(last=False)
+
+    def is_penalised(self, key: Hashable, now: float) -> int:
+        """0: it may come in. Otherwise the milliseconds until it may."""
+        with self._lock:
+            until = self._until.get(key)
+            if until is None:
+                return 0
+            if until <= now:
+                del self._until[key]
+                return 0
+        return ceil((until - now) * 1_000)
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+
+class AddressBuckets:
+    """One token bucket per address (v4, or /64 of v6), at most ``capacity``; for any thread.
+
+    A bucket that is full again is forgotten, which loses nothing. Addresses that come while all
+    buckets are in use share one, so a flood from everywhere costs neither memory nor the others.
+    """
+
+    def __init__(self, rate: float, burst: float, *, capacity: int = KEPT) -> None:
+        self._rate, self._burst, self._capacity = rate, burst, capacity
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()  # least recently used first
+        self._shared = TokenBucket(rate, burst)
+        self._lock = threading.Lock()
+
+    def take(self, ip: str | None, now: float) -> int:
+        """0: admitted. Otherwise the milliseconds until this address may come again."""
+        key = network_of(ip)
+        with self._lock:
+            self._forget_full(now)
+            return self._bucket(key, now).take(now)
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def _bucket(self, key: str, now: float) -> TokenBucket:
+        bucket = self._buckets.get(key)
+        if bucket is not None:
+            self._buckets.move_to_end(key)
+            return bucket
+        if len(self._buckets) >= self._capacity:
+            return self._shared
+        bucket = self._buckets[key] = TokenBucket(self._rate, self._burst, now=now)
+        return bucket
+
+    def _forget_full(self, now: float) -> None:
+        # Two at a time: more than one call can add, so the work per call is bounded.
+        for _ in range(2):
+            key = next(iter(self._buckets), None)
+            if key is None or not self._buckets[key].is_full(now):
+                return
+            del self._buckets[key]
