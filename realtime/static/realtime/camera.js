@@ -33,7 +33,7 @@ export class OrbitCamera {
 
   /** @param {{low: Vector, high: Vector}} bounds what to have in view */
   constructor({ low, high }) {
-    this.target = [(low[0] + high[0]) / 2, low[1] + (high[1] - low[1]) * 0.4, (low[2] + high[2]) / 2];
+    this.target = [(low[0] + high[0]) / 2, low[1] + (high[1] - low[1]) * 0.36, (low[2] + high[2]) / 2];
     this.#radius = Math.hypot(high[0] - low[0], high[1] - low[1], high[2] - low[2]) / 2 || 1;
     this.reset();
   }
@@ -42,7 +42,7 @@ export class OrbitCamera {
   reset() {
     this.yaw = 0.6;
     this.pitch = 0.42;
-    this.distance = this.#radius / Math.sin(FIELD_OF_VIEW / 2) / 1.65;
+    this.distance = this.#radius / Math.sin(FIELD_OF_VIEW / 2) / 1.45;
   }
 
   /** @param {number} yaw radians to the right @param {number} pitch radians up */
