@@ -76,9 +76,10 @@ export class OrbitCamera {
   /** @param {number} aspect width / height @returns {Float32Array} from world to clip space */
   matrix(aspect) {
     const far = this.distance + this.#radius * 4;
+    const near = Math.max(this.#radius / 100, this.distance - this.#radius * 1.6); // keeps depth fine
     // In a narrow window the width must hold the world, so the field of view opens up.
     const fieldOfView = 2 * Math.atan(Math.tan(FIELD_OF_VIEW / 2) / Math.min(1, aspect * 0.9));
-    const projection = perspective(fieldOfView, aspect, this.#radius / 200, far);
+    const projection = perspective(fieldOfView, aspect, near, far);
     return multiply(projection, lookAt(this.eye, this.target));
   }
 }
