@@ -185,7 +185,7 @@ def deep(depth: int) -> list[Any]:
     return value
 
 
-@pytest.mark.parametrize("value", [object(), {1: 2}, "\ud800", 2**64, {"a"}, deep(1000)])
+@pytest.mark.parametrize("value", [object(), {1: 2}, "\ud800", 2**64, {1, 2}, {"a"}, deep(1000)])
 def test_what_is_neither_json_nor_bytes_is_not_sent(value: object) -> None:
     with pytest.raises(NotSerialisable):
         socketio.encode_event("/", ["a", value])
