@@ -57,6 +57,11 @@ export function retryable({ status, jobs }) {
   return status === "failed" ? [...jobs.values()].findLast((job) => job.status === "failed") : undefined;
 }
 
+/** A retry re-opened the build: new jobs stand for each that failed. @param {Build} build */
+function dropFailed({ jobs }) {
+  for (const [id, { status }] of jobs) if (status === "failed") jobs.delete(id);
+}
+
 export class BuildBook {
   /** @type {Map<string, Build>} oldest first */
   builds = new Map();
@@ -117,7 +122,9 @@ export class BuildBook {
 
   /** @param {any} data @returns {Build} */
   #status({ build_id: id, status, total, completed, failed, engine_online: engineOnline }) {
-    return Object.assign(this.#find(id), { status, total, completed, failed, engineOnline });
+    const build = this.#find(id);
+    if (build.status === "failed" && !FINAL.has(status)) dropFailed(build);
+    return Object.assign(build, { status, total, completed, failed, engineOnline });
   }
 
   /** @param {any} data @returns {Build} */

@@ -57,3 +57,13 @@ test("a failed build can be retried by one of its failed jobs; others cannot", (
   const failed = retryable(book.apply("build_status", status({ status: "failed" })));
   assert.deepEqual([failed.id, failed.error], ["j", "It broke."]);
 });
+
+test("a retried build lists the new jobs instead of those that failed", () => {
+  const book = new BuildBook();
+  book.apply("job_status", job({ seq: 1, status: "completed", job_id: "done" }));
+  book.apply("job_status", job({ seq: 2, status: "failed", job_id: "old" }));
+  book.apply("build_status", status({ status: "failed" }));
+  book.submitted({ build_id: "b", jobs: [{ job_id: "new", job_type: "SPAWN_ENTITY" }] });
+  const build = book.apply("build_status", status({ status: "queued" }));
+  assert.deepEqual([...build.jobs.keys()], ["done", "new"]);
+});
