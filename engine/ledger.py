@@ -28,13 +28,7 @@ class Ledger:
         self._assignable = False
 
     def job_moved(
-        self,
-        job: Job,
-        event: str,
-        *,
-        from_state: str = "",
-        engine: str = "",
-        detail: Body | None = None,
+        self, job: Job, event: str, *, from_state: str, detail: Body | None = None
     ) -> None:
         """Note a move of a job, after it was made, in its history."""
         self._events.append(
@@ -46,10 +40,14 @@ class Ledger:
                 to_state=job.state,
                 attempt=job.attempt,
                 attempt_id=job.attempt_id,
-                engine=engine,
+                engine=job.engine_session.name if job.engine_session else "",
                 detail=dict(detail or {}),
             )
         )
+
+    def job_noted(self, job: Job, event: str, detail: Body | None = None) -> None:
+        """Note something about a job that left it in its state."""
+        self.job_moved(job, event, from_state=job.state, detail=detail)
 
     def tell_job(self, user_id: int, job: Job) -> None:
         """Tell the owner a job's state; that it waits (again) is told to live sockets only."""

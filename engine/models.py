@@ -163,6 +163,15 @@ class EngineSession(models.Model):
     def __str__(self) -> str:
         return f"{self.name} ({self.state})"
 
+    def state_with(self, live: int) -> str:
+        """Return the state that goes with so many live jobs; the stored one may lag behind."""
+        if self.state in {self.State.SILENT, self.State.LOST}:
+            return self.state
+        if self.draining:
+            return self.State.DRAINING.value
+        full = 0 < self.capacity <= live
+        return (self.State.BUSY if full else self.State.READY).value
+
 
 class Job(models.Model):
     """One piece of work for an engine. Its moves are `engine.states.TABLE`, and no others.

@@ -25,7 +25,6 @@ __all__ = [
     "engine_status",
     "job_status",
     "live_jobs_by_engine",
-    "shown_state",
     "world_update",
 ]
 
@@ -152,16 +151,8 @@ def live_jobs_by_engine() -> Mapping[str, int]:
 def _engine(session: EngineSession, live: int) -> dict[str, object]:
     return {
         "name": session.name,
-        "state": shown_state(session, live),
+        "state": session.state_with(live),
         "busy": live,
         "capacity": session.capacity,
         "last_seen": milliseconds(session.last_seen_at),
     }
-
-
-def shown_state(session: EngineSession, live: int) -> str:
-    """Return an engine's state as of now: the stored one may lag behind by a heartbeat."""
-    if session.state not in {EngineSession.State.READY, EngineSession.State.BUSY}:
-        return session.state
-    full = live >= session.capacity
-    return (EngineSession.State.BUSY if full and live else EngineSession.State.READY).value

@@ -1,0 +1,89 @@
+"""The reaper: jobs whose lease or longest run is over, and engines that fell silent."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Q
+
+from engine.clock import moment
+from engine.dispatch.rows import lock_jobs
+from engine.dispatch.settle import Ending, end_attempt
+from engine.leases import RESCUE_BATCH, lease_s
+from engine.ledger import Ledger
+from engine.models import LIVE_STATES, Build, EngineSession, Job
+from engine.outcome import Outcome
+from engine.states import FINAL, Reason, State
+
+__all__ = ["GONE_AFTER", "SILENT_AFTER", "rescue"]
+
+SILENT_AFTER: Final = timedelta(seconds=lease_s(State.DISPATCHED))
+"""Without a heartbeat for as long as the shortest lease: three were missed."""
+
+GONE_AFTER: Final = timedelta(seconds=120)
+"""Longer than any socket lives without a heartbeat (90 s): its process died without a word."""
+
+
+def rescue(now: datetime | None = None) -> Outcome:
+    """End at most 100 attempts that are over, and mark silent engines.
+
+    Answers `{rescued, more}`: with `more`, call again. Any process may call at any time; two that
+    do so at once take different builds.
+    """
+    at = moment(now)
+    over = Q(state__in=LIVE_STATES, lease_expires_at__lte=at)
+    late = Q(closed_at=None, last_seen_at__lt=at - SILENT_AFTER)
+    if not (Job.objects.filter(over).exists() or EngineSession.objects.filter(late).exists()):
+        return Outcome(reply={"rescued": 0, "more": False})  # no lock taken: the usual case
+    with transaction.atomic():
+        ledger = Ledger(at)
+        _mark_silent(late, ledger)
+        rows = Job.objects.filter(over).order_by("lease_expires_at")
+        found = list(rows.values_list("id", "build_id")[:RESCUE_BATCH])
+        rescued = 0
+        for build in _lock_builds({build_id for _, build_id in found}):
+            ids = [job_id for job_id, build_id in found if build_id == build.id]
+            rescued += _rescue_build(build, lock_jobs(Job.objects.filter(over, pk__in=ids)), ledger)
+        return ledger.close({"rescued": rescued, "more": len(found) == RESCUE_BATCH})
+
+
+def _lock_builds(build_ids: set[str]) -> list[Build]:
+    """Lock builds in order, without those that another transaction is at work on."""
+    if not build_ids:
+        return []
+    rows = Build.objects.select_for_update(skip_locked=True, no_key=True)
+    return list(rows.filter(pk__in=build_ids).order_by("id"))
+
+
+def _rescue_build(build: Build, jobs: list[Job], ledger: Ledger) -> int:
+    for count, job in enumerate(jobs):
+        if State(build.state) in FINAL:  # the one before took the rest with it
+            return count
+        ending = _ending(job, ledger.now)
+        if not job.cancel_requested:
+            ledger.abort(job, ending.reason.value)
+        end_attempt(build, job, ending, ledger)
+    return len(jobs)
+
+
+def _ending(job: Job, now: datetime) -> Ending:
+    """Tell why an attempt is over: a lease of a running job never ends after its longest run."""
+    if job.run_until is not None and job.run_until <= now:
+        return Ending(Reason.RAN_TOO_LONG)
+    engine = job.engine_session
+    away = {EngineSession.State.LOST, EngineSession.State.SILENT}
+    if engine is None or engine.state in away:
+        return Ending(Reason.ENGINE_LOST, lost=True)
+    return Ending(Reason.LEASE_LAPSED)
+
+
+def _mark_silent(late: Q, ledger: Ledger) -> None:
+    """Show engines without heartbeats as silent, and in the end as lost."""
+    rows = EngineSession.objects.filter(late)
+    gone = rows.filter(last_seen_at__lt=ledger.now - GONE_AFTER)
+    changed = gone.update(state=EngineSession.State.LOST, closed_at=ledger.now)
+    changed += rows.exclude(state=EngineSession.State.SILENT).update(
+        state=EngineSession.State.SILENT
+    )
+    if changed:
+        ledger.engines_changed()
