@@ -108,6 +108,11 @@ async def test_of_sixty_four_racing_tasks_one_wins(store: NonceStore) -> None:
     assert sorted(answers) == [False] * 63 + [True]
 
 
+def test_a_full_store_is_told_as_an_overflow_to_floors_that_do_not_know_it() -> None:
+    with pytest.raises(OverflowError, match="the nonce store holds 3 entries"):
+        raise StoreFull("nonce", 3)
+
+
 # -- in memory alone
 
 
