@@ -56,6 +56,7 @@ class Keeper:
         self._refuse = refuse
         self._draining = asyncio.Event()
         self._drain_heard = asyncio.Event()
+        self._serving = False
 
     async def run(self) -> None:
         """Stay connected. Never returns; raises `HubRefused` when the hub says a final no."""
@@ -75,10 +76,10 @@ class Keeper:
     async def drain(self) -> None:
         """Take no more jobs, on this connection and the next ones; wait till the hub has heard.
 
-        Without a ready connection there is nobody to wait for.
+        Without a connection there is nobody to wait for.
         """
         self._draining.set()
-        if self._gate.link is None:
+        if not self._serving:
             return
         try:
             async with asyncio.timeout(self._timing.farewell_s):
@@ -104,12 +105,14 @@ class Keeper:
         except LinkLost:
             log.info("connection ended", extra={"action": "engine.link_lost"})
         finally:
+            self._serving = False
             self._gate.admit(None)
             await link.close()
         return _wait_wished(link.goodbye)
 
     async def _serve(self, link: Link, token: Token) -> None:
         session = await link.open(token.access)
+        self._serving = True
         await self._introduce(link)
         self._gate.admit(link)
         log.info("connected as %s", self._identity.name, extra={"action": "engine.connected"})

@@ -25,9 +25,10 @@ __all__ = ["Goodbye", "Link", "Session"]
 
 log = logging.getLogger("engine.sdk")
 
-# The transport logs whole packets at INFO, among them CONNECT with its token.
+# The transport logs whole packets at INFO, among them CONNECT with its token, and each closing as a
+# warning, of which the keeper knows more.
 _wire_log = logging.getLogger("engine.sdk.wire")
-_wire_log.setLevel(logging.WARNING)
+_wire_log.setLevel(logging.ERROR)
 
 SIGNED_EVENTS: Final = ("engine_job", "job_abort", "heartbeat_ack", "ready_ack")
 

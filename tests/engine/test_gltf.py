@@ -69,7 +69,7 @@ def read(artifact: Artifact) -> trimesh.Scene:
     return trimesh.load_scene(io.BytesIO(artifact.data), file_type="glb")
 
 
-def drawn(scene: trimesh.Scene, name: str) -> trimesh.Trimesh:
+def drawn(scene: trimesh.Scene, name: str) -> Any:
     return scene.geometry[scene.graph[name][1]]
 
 
