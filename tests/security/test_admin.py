@@ -1,0 +1,230 @@
+"""The admin: records are read only, staff actions are few, permitted and audited."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from security import services
+from security.models import AuditEntry, ServiceAccount, Session, User, Violation
+from security.sessions import RequestMeta, open_session
+from security.throttle import attempts
+from security.violations import Incident
+
+AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
+NOW = AT.timestamp()
+pytestmark = pytest.mark.django_db
+RECORDS = ["violation", "auditentry"]
+
+
+@pytest.fixture(autouse=True)
+def incidents(monkeypatch: Any) -> list[Incident]:
+    reported: list[Incident] = []
+    monkeypatch.setattr("security.violations.report", reported.append)
+    attempts().clear()
+    return reported
+
+
+@pytest.fixture(autouse=True)
+def entries(monkeypatch: Any) -> list[tuple[str, str]]:
+    written: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "security.audit.append",
+        lambda action, **facts: written.append((action, facts["target"])),
+    )
+    return written
+
+
+@pytest.fixture
+def ada() -> User:
+    return User.objects.create_user("ada", password="correct horse")
+
+
+@pytest.fixture
+def root() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root", password="x"))
+    return client
+
+
+@pytest.fixture
+def viewer() -> Client:
+    """Staff who may only look."""
+    user = User.objects.create_user("viewer", password="x", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def record(user_id: int | None = None, **changes: Any) -> Violation:
+    violation = Violation(
+        at=AT, first_at=AT, last_at=AT, kind="replay_detected", code="replay_detected",
+        severity="high", principal="user:1", user_id=user_id, count=17, writer="w",
+        prev_hash="", hash="h", **changes,
+    )  # fmt: skip
+    violation.save()
+    return violation
+
+
+def act(client: Client, model: str, action: str, *chosen: Any) -> Any:
+    return client.post(
+        reverse(f"admin:security_{model}_changelist"),
+        {"action": action, "_selected_action": [each.pk for each in chosen]},
+        follow=True,
+    )
+
+
+# Records.
+
+
+@pytest.mark.parametrize("model", RECORDS)
+def test_nobody_can_add_change_or_delete_a_record(root: Client, model: str) -> None:
+    if model == "violation":
+        row: Any = record()
+    else:
+        row = AuditEntry(at=AT, action="connected", writer="w", prev_hash="", hash="h")
+        row.save()
+    assert root.get(reverse(f"admin:security_{model}_add")).status_code == 403
+    change = reverse(f"admin:security_{model}_change", args=[row.pk])
+    assert root.get(change).status_code == 200
+    assert root.post(change, {"principal": "user:2"}).status_code == 403
+    delete = reverse(f"admin:security_{model}_delete", args=[row.pk])
+    assert root.post(delete, {"post": "yes"}).status_code == 403
+    act(root, model, "delete_selected", row)
+    assert type(row).objects.count() == 1
+
+
+def test_the_list_of_violations_shows_counts_and_links_to_the_person(
+    root: Client, ada: User
+) -> None:
+    record(ada.pk)
+    page = root.get(reverse("admin:security_violation_changelist")).content.decode()
+    assert ">17<" in page
+    assert reverse("admin:security_user_change", args=[ada.pk]) in page
+
+
+def test_what_a_peer_wrote_is_escaped(root: Client) -> None:
+    nasty = "<script>alert(1)</script>\u202e"
+    row = record(event_type=nasty, detail={"seen": nasty})
+    for address in (
+        reverse("admin:security_violation_changelist"),
+        reverse("admin:security_violation_change", args=[row.pk]),
+    ):
+        assert "<script>alert" not in root.get(address).content.decode()
+    page = root.get(reverse("admin:security_violation_change", args=[row.pk])).content.decode()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e" in page
+
+
+@pytest.mark.parametrize("model", RECORDS)
+@pytest.mark.parametrize("query", ["q=user", "action=connected", "kind=x&severity=high"])
+def test_records_can_be_searched_and_filtered(root: Client, model: str, query: str) -> None:
+    address = reverse(f"admin:security_{model}_changelist")
+    assert root.get(f"{address}?{query}").status_code in (200, 302)
+
+
+# Sessions and services.
+
+
+def test_staff_end_a_session(root: Client, ada: User, entries: list[Any]) -> None:
+    open_session(ada, RequestMeta(), NOW)
+    session = Session.objects.get()
+    act(root, "session", "end_chosen", session)
+    assert Session.objects.get().revoked_because == "ended_by_staff"
+    act(root, "session", "end_chosen", session)
+    assert entries == [("staff_session_ended", f"session:{session.pk}")]
+
+
+def test_staff_end_all_logins_of_a_person(root: Client, ada: User, entries: list[Any]) -> None:
+    open_session(ada, RequestMeta(), NOW)
+    act(root, "user", "end_all_logins", ada)
+    assert User.objects.get(pk=ada.pk).token_version == 2
+    assert Session.objects.get().revoked_at is not None
+    assert entries == [("staff_logins_ended", f"user:{ada.pk}")]
+
+
+def test_staff_switch_a_service(root: Client, entries: list[Any]) -> None:
+    account = services.add("engine", "one").account
+    act(root, "serviceaccount", "disable_chosen", account)
+    assert not ServiceAccount.objects.get().enabled
+    act(root, "serviceaccount", "enable_chosen", account)
+    assert ServiceAccount.objects.get().enabled
+    assert [action for action, _ in entries] == ["staff_service_disabled", "staff_service_enabled"]
+
+
+def test_who_may_only_look_can_end_and_switch_nothing(
+    viewer: Client, ada: User, entries: list[Any]
+) -> None:
+    open_session(ada, RequestMeta(), NOW)
+    account = services.add("engine", "one").account
+    act(viewer, "session", "end_chosen", Session.objects.get())
+    act(viewer, "user", "end_all_logins", ada)
+    act(viewer, "serviceaccount", "disable_chosen", account)
+    assert Session.objects.get().revoked_at is None
+    assert ServiceAccount.objects.get().enabled
+    assert entries == []
+
+
+def test_a_session_page_shows_no_digest(root: Client, ada: User) -> None:
+    open_session(ada, RequestMeta(), NOW)
+    session = Session.objects.get()
+    page = root.get(reverse("admin:security_session_change", args=[session.pk])).content.decode()
+    assert session.refresh_digest not in page
+    assert root.post(
+        reverse("admin:security_session_change", args=[session.pk]), {"kid": "x"}
+    ).status_code == 403  # fmt: skip
+
+
+# People.
+
+
+def test_a_password_changed_in_the_admin_ends_all_logins(
+    root: Client, ada: User, entries: list[Any]
+) -> None:
+    open_session(ada, RequestMeta(), NOW)
+    address = reverse("admin:auth_user_password_change", args=[ada.pk])
+    new = {"password1": "another horse", "password2": "another horse", "usable_password": "true"}
+    assert root.post(address, new).status_code == 302
+    assert Session.objects.get().revoked_because == "password_changed"
+    assert entries == [("staff_changed", f"user:{ada.pk}")]
+
+
+def test_the_token_version_cannot_be_written(root: Client, ada: User) -> None:
+    address = reverse("admin:security_user_change", args=[ada.pk])
+    form = root.get(address).context["adminform"].form
+    assert "token_version" not in form.fields
+    assert "token_version" in root.get(address).content.decode()
+
+
+# Logging in.
+
+
+def log_in(name: str, password: str) -> Any:
+    return Client().post(reverse("admin:login"), {"username": name, "password": password})
+
+
+def test_staff_log_in_and_others_do_not(ada: User, incidents: list[Incident]) -> None:
+    assert log_in("ada", "correct horse").status_code == 200
+    User.objects.update(is_staff=True)
+    assert log_in("ada", "correct horse").status_code == 302
+    assert log_in("ada", "wrong").status_code == 200
+    assert [each.kind for each in incidents] == ["invalid_credentials"]
+
+
+def test_the_admins_door_is_limited_like_the_apis(ada: User, incidents: list[Incident]) -> None:
+    User.objects.update(is_staff=True)
+    for _ in range(10):
+        log_in("ada", "wrong")
+    response = log_in("ada", "correct horse")
+    assert response.status_code == 200
+    assert "Too many failed attempts" in response.content.decode()
+    assert incidents[-1].kind == "rate_limited"
+
+
+def test_the_site_bears_the_hubs_name(root: Client) -> None:
+    page = root.get(reverse("admin:index")).content.decode()
+    assert "Interaction Hub" in page
+    assert "Engines and agents" in page
