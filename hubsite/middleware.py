@@ -1,8 +1,11 @@
 """Response headers of the whole site that Django 5.2 does not set itself."""
 
 from collections.abc import Callable
+from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
 
 __all__ = ["content_security_policy"]
 
@@ -14,14 +17,22 @@ POLICY = (
 )
 
 
-def content_security_policy(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
+@sync_and_async_middleware
+def content_security_policy(get_response: Callable[[HttpRequest], Any]) -> Callable[..., Any]:
     """Middleware that lets a page load only what the hub itself serves."""
+    if iscoroutinefunction(get_response):
 
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        response = get_response(request)
-        response.headers.setdefault("Content-Security-Policy", POLICY)
-        return response
+        async def apart(request: HttpRequest) -> HttpResponseBase:
+            return _with_policy(await get_response(request))
 
-    return middleware
+        return apart
+
+    def inline(request: HttpRequest) -> HttpResponseBase:
+        return _with_policy(get_response(request))
+
+    return inline
+
+
+def _with_policy(response: HttpResponseBase) -> HttpResponseBase:
+    response.headers.setdefault("Content-Security-Policy", POLICY)
+    return response

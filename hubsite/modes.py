@@ -16,8 +16,10 @@ KEYS_WITHOUT_DEBUG = frozenset({"demo"})
 
 
 def choose_mode(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
-    """Set DEBUG (and, for the demo, the permission to make keys) unless the caller has."""
+    """Set what the settings read: DEBUG, the data directory, the permission to make keys."""
     command = argv[1] if len(argv) > 1 else ""
+    if data_dir := _option(argv, "--data-dir"):
+        environ["HUB_DATA_DIR"] = data_dir
     configured = any(environ.get(name) for name in KEY_VARIABLES)
     if command in PRODUCTION_COMMANDS or configured:
         return
@@ -26,3 +28,13 @@ def choose_mode(argv: Sequence[str], environ: MutableMapping[str, str]) -> None:
         environ["HUB_DEVELOPMENT_KEYS"] = "1"
     else:
         environ.setdefault("DEBUG", "1")
+
+
+def _option(argv: Sequence[str], name: str) -> str:
+    """An option's value, read before Django can: the settings depend on it."""
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        if argument == name:
+            return following
+        if argument.startswith(f"{name}="):
+            return argument.partition("=")[2]
+    return ""

@@ -82,6 +82,7 @@ AUTH_PASSWORD_VALIDATORS = [
 SQLITE: dict[str, Any] = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": str(DATA_DIR / "hub.sqlite3"),
+    "CONN_MAX_AGE": None,  # opening the file anew costs four times the query
     "OPTIONS": {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -137,6 +138,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 SERVESTATIC_USE_FINDERS = True  # no collectstatic step: the files come out of the packages
 SERVESTATIC_AUTOREFRESH = DEBUG
+SERVESTATIC_ALLOW_ALL_ORIGINS = False
 MEDIA_ROOT = DATA_DIR / "media"
 DATA_UPLOAD_MAX_MEMORY_SIZE = HUB.http_body
 

@@ -42,6 +42,7 @@ class Bus:
     def __init__(self, node_id: str) -> None:
         self.node_id = node_id
         self.dropped = 0
+        self.healthy = True
         self._layer: Any = get_channel_layer()
         self.shared = not isinstance(self._layer, InMemoryChannelLayer | None)
         self._listeners: dict[str, dict[Listener, None]] = {}
@@ -92,6 +93,7 @@ class Bus:
             try:
                 channel = await self._layer.new_channel()
             except Exception:
+                self.healthy = False
                 log.warning("the channel layer gave no channel", exc_info=True)
                 await asyncio.sleep(RETRY_S)
             else:
@@ -104,7 +106,9 @@ class Bus:
                 args = (*args, channel)
             try:
                 await getattr(self._layer, operation)(*args)
+                self.healthy = True
             except Exception:
+                self.healthy = False
                 self.dropped += 1
                 log.warning("the channel layer failed at %s", operation, exc_info=True)
 

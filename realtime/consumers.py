@@ -35,15 +35,16 @@ class WebSocketConsumer(AsyncConsumer):
     def __init__(self, *, server: "Server") -> None:
         self.server = server
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
         """Serve one connection."""
         await receive()
         handshake = Handshake.from_scope(scope)
-        denial = engineio_denial(handshake) or await self.server.policy.admit(handshake)
+        node = self.server.node()
+        denial = engineio_denial(handshake) or await node.policy.admit(handshake, now=node.now())
         if denial is not None:
             await deny(denial, scope, send)
             return
-        session = self.server.node().open(handshake)
+        session = node.open(handshake)
         try:
             await send({"type": "websocket.accept"})
             session.open(self._outbox(session, send))

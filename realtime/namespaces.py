@@ -74,6 +74,11 @@ class Socket(Generic[S]):
         if self.connected:
             self.session.emit(self.namespace.name, [event, *args])
 
+    def acknowledge(self, ack_id: int, *args: Any) -> None:  # noqa: ANN401 - whatever the wire can carry
+        """Answer a message; for handlers that answer before they return, and at most once."""
+        if self.connected:
+            self.session.acknowledge(self.namespace.name, ack_id, args)
+
     async def call(self, event: str, *args: Any, timeout_s: float) -> list[Any]:  # noqa: ANN401 - as emit
         """Send an event and await its acknowledgement. Raises TimeoutError, or ConnectionError."""
         if not self.connected:
@@ -123,7 +128,7 @@ class Namespace(Generic[S]):
         """The process is up: the first socket of any namespace is about to open."""
         self.node = node
 
-    async def authorize(self, socket: Socket[S], auth: dict[str, Any] | None) -> S:  # noqa: ARG002 - for overriding
+    async def authorize(self, socket: Socket[S], auth: dict[str, Any] | None) -> S:
         """Decide about a CONNECT: return the socket's state, or raise ConnectionRefused."""
         return None  # type: ignore[return-value]  # the default namespace has no state
 

@@ -22,15 +22,18 @@ CLOSE_TOO_LARGE = 1009
 class Policy:
     """Hooks of the transport, all optional."""
 
-    async def admit(self, handshake: Handshake) -> Denial | None:  # noqa: ARG002 - for overriding
+    async def admit(self, handshake: Handshake, *, now: float) -> Denial | None:
         """Refuse a handshake by returning the denial."""
         return None
 
-    def open(self, session: "Session") -> Any:  # noqa: ANN401, ARG002 - the owner's own state of a session
+    def open(self, session: "Session") -> Any:  # noqa: ANN401 - the owner's own state of a session
         """A session begins; what is returned is kept as ``session.policy_state``."""
         return None
 
-    def meter(self, session: "Session") -> Meter | None:  # noqa: ARG002 - for overriding
+    def proved(self, session: "Session") -> None:
+        """The first namespace was joined."""
+
+    def meter(self, session: "Session") -> Meter | None:
         """The rate bucket of a session, asked after each packet's header."""
         return None
 

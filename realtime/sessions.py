@@ -1,4 +1,4 @@
-"""One live Engine.IO session: arrivals are handled in order, all that leaves goes through one outbox.
+"""One live Engine.IO session: arrivals handled in order, departures through one outbox.
 
 The wire loop (``receive``) never waits: a handler that waits runs in the session's one worker task,
 and what arrives meanwhile queues in the inbox, which is bounded: an event that finds it full is
@@ -120,10 +120,15 @@ class Session:
         self.connection.emit(namespace, args)
         self._flush()
 
+    def acknowledge(self, namespace: str, ack_id: int, args: Sequence[Any]) -> None:
+        """Answer a message."""
+        self.connection.acknowledge(namespace, ack_id, args)
+        self._flush()
+
     async def call(self, namespace: str, args: Sequence[Any], *, timeout_s: float) -> list[Any]:
         """Send an event, await its acknowledgement. Raises TimeoutError, or ConnectionError."""
         ack_id = self.connection.next_ack_id(namespace)
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting_acks[ack_id] = answer
         try:
             self.connection.emit(namespace, args, ack_id)
@@ -297,8 +302,7 @@ class Session:
 
     def _answer(self, socket: Socket[Any], result: Result, ack_id: int | None) -> None:
         if result is not None and ack_id is not None and socket.connected:
-            self.connection.acknowledge(socket.namespace.name, ack_id, result.args)
-            self._flush()
+            self.acknowledge(socket.namespace.name, ack_id, result.args)
 
     def _fail(self, socket: Socket[Any], error: Exception) -> None:
         log.error("a handler of %s failed", socket.namespace.name, exc_info=error)
@@ -323,7 +327,7 @@ class Session:
         self.sockets[name] = socket
         socket.connected = True
         self._flush()
-        self._set_timer()
+        self.node.policy.proved(self)
         await socket.namespace.joined(socket)
 
     def _part(self, socket: Socket[Any], reason: CloseReason) -> None:

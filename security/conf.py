@@ -114,9 +114,7 @@ class HubSettings:
     # -- the outside
     allowed_origins: tuple[str, ...] = limit((), "origins", "Browser origins besides our own.")
     allow_missing_origin: bool = limit(True, "yes or no", "Native clients send no Origin.")
-    trusted_proxies: tuple[str, ...] = limit(
-        (), "networks", "Peers whose headers count."
-    )
+    trusted_proxies: tuple[str, ...] = limit((), "networks", "Peers whose headers count.")
     metrics_token: str = limit("", "token", "Bearer for /metrics beyond loopback.")
     database_threads: int = limit(8, "threads", "Threads for database work of one process.")
 
@@ -124,7 +122,7 @@ class HubSettings:
     def from_environ(cls, environ: Mapping[str, str]) -> "HubSettings":
         """Read ``HUB_<NAME>`` for each field. Raises BadSetting for a value of the wrong kind."""
         hints = get_type_hints(cls)
-        values = {
+        values: dict[str, Any] = {
             each.name: _parse(variable, environ[variable], hints[each.name])
             for each in dataclasses.fields(cls)
             if (variable := f"HUB_{each.name.upper()}") in environ

@@ -69,6 +69,9 @@ RULES: Mapping[str, Rule] = {
     "CONFLICTING_COMPLETION": Rule("The job was completed with another result.", severity="medium"),
     "RATE_LIMITED": Rule("Too many messages; slow down.", retry=True),
     "TRY_AGAIN": Rule("The hub cannot do this right now; try again.", retry=True),
+    # -- closes
+    "heartbeat_missing": Rule("No heartbeat came in time.", retry=True),
+    "slow_consumer": Rule("The messages were not read in time.", severity="medium", retry=True),
     # -- HTTP
     "invalid_credentials": Rule("The name or the password is wrong.", severity="medium"),
     "auth_invalid": Rule("The token is not valid here.", severity="medium"),
@@ -81,9 +84,6 @@ KIND_SEVERITY: Mapping[str, Severity] = {
     "token_in_url": "high",
     "refresh_reuse": "high",
     "budget_exceeded": "high",
-    "slow_consumer": "medium",
-    "heartbeat_missing": "low",
-    "protocol_error": "medium",
 }
 
 

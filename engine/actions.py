@@ -1,0 +1,131 @@
+"""The signed actions of this floor: asking for worlds, cancelling, and trying again."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from engine import adapter, dispatcher
+from engine.adapter import WORLD_BOUNDS, AdmittedWorld, WorldRefused
+from engine.coordinator import Coordinator
+from realtime.actions import Action, ActionType
+from realtime.guard import Seat
+from realtime.namespaces import Socket
+from security import database
+from security.conf import HubSettings
+from security.gate import PayloadRule
+from security.refusals import Refused
+
+__all__ = ["world_actions"]
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+Reply = Mapping[str, object]
+Handler = Callable[[Socket[Seat], Action], Awaitable[Reply]]
+
+
+def world_actions(coordinator: Coordinator, settings: HubSettings) -> dict[str, ActionType]:
+    """The action types of worlds and jobs, by name."""
+    small = PayloadRule(max_bytes=settings.action_payload)
+    world = PayloadRule(max_bytes=settings.world_payload, bounds=WORLD_BOUNDS)
+    types = (
+        ("generate_world", world, _generate(coordinator)),
+        ("build_cancel", small, _on_object(coordinator, dispatcher.cancel_build, "build_id")),
+        ("job_cancel", small, _on_object(coordinator, dispatcher.cancel_job, "job_id")),
+        ("job_retry", small, _on_object(coordinator, dispatcher.retry_job, "job_id")),
+    )
+    return {
+        name: ActionType(name=name, rule=rule, handler=handler) for name, rule, handler in types
+    }
+
+
+def _generate(coordinator: Coordinator) -> Handler:
+    async def generate_world(socket: Socket[Seat], action: Action) -> Reply:
+        request = _request(action.payload)
+        principal = socket.state.principal
+        user_id = int(principal.subject)
+        try:
+            world = await database.read(adapter.admit, request["spec"])
+        except WorldRefused as refused:
+            body = _refusal_body(refused, request)
+            await coordinator.decide(dispatcher.refuse, user_id, body)
+            raise Refused(
+                refused.code,
+                reason="world",
+                message=str(body["message"]),
+                public={key: body[key] for key in ("path", "findings") if key in body},
+            ) from None
+        return await _submit(coordinator, user_id, world, request, staff=principal.is_staff)
+
+    return generate_world
+
+
+async def _submit(
+    coordinator: Coordinator,
+    user_id: int,
+    world: AdmittedWorld,
+    request: dict[str, Any],
+    *,
+    staff: bool,
+) -> Reply:
+    outcome = await coordinator.decide(
+        dispatcher.submit,
+        user_id,
+        world,
+        request_id=request.get("request_id"),
+        priority=request.get("priority", "normal"),
+        staff=staff,
+    )
+    return outcome.reply
+
+
+def _request(payload: object) -> dict[str, Any]:
+    """The payload of ``generate_world``; the hub makes jobs, ids and states itself."""
+    if not isinstance(payload, dict) or "spec" not in payload:
+        raise Refused("schema_validation_failed", reason="no_spec")
+    extra = payload.keys() - {"spec", "request_id", "priority"}
+    if extra:
+        raise Refused(
+            "schema_validation_failed",
+            reason="extra_keys",
+            message="The payload has keys that are not allowed.",
+            public={"path": "$"},
+            detail={"extra": sorted(extra)[:8]},
+        )
+    request_id, priority = payload.get("request_id"), payload.get("priority", "normal")
+    if request_id is not None and not (
+        isinstance(request_id, str) and REQUEST_ID.fullmatch(request_id)
+    ):
+        raise Refused("payload_invalid", reason="request_id")
+    if not isinstance(priority, str):
+        raise Refused("payload_invalid", reason="priority")
+    return payload
+
+
+def _refusal_body(refused: WorldRefused, request: Mapping[str, Any]) -> dict[str, object]:
+    findings = [{"path": each.path, "message": each.message} for each in refused.findings]
+    first = findings[0] if findings else {"path": "$", "message": "The world is not acceptable."}
+    body: dict[str, object] = {
+        "error": refused.code,
+        "message": first["message"],
+        "path": first["path"],
+        "findings": findings,
+    }
+    if isinstance(request.get("request_id"), str):
+        body["request_id"] = request["request_id"]
+    return body
+
+
+def _on_object(coordinator: Coordinator, decision: Callable[..., Any], key: str) -> Handler:
+    async def act(socket: Socket[Seat], action: Action) -> Reply:
+        payload = action.payload
+        if not isinstance(payload, dict) or payload.keys() != {key}:
+            raise Refused("payload_invalid", reason="keys")
+        if not isinstance(payload[key], str):
+            raise Refused("payload_invalid", reason=key)
+        principal = socket.state.principal
+        outcome = await coordinator.decide(
+            decision, int(principal.subject), payload[key], staff=principal.is_staff
+        )
+        reply: Reply = outcome.reply
+        return reply
+
+    return act

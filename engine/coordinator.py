@@ -1,0 +1,149 @@
+"""Carries out what the dispatcher decides: runs it off the loop, then delivers and publishes.
+
+One for each process. It also wakes the dispatcher when there may be something to assign, and lets
+the reaper run every second, in any process.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, ParamSpec
+
+from engine import dispatcher, views
+from engine.leases import RESCUE_EVERY_S
+from engine.outcome import Delivery, Outcome
+from realtime.hub import EVERYBODY, HubNamespace, user_room
+from realtime.node import Node
+from security import database
+
+if TYPE_CHECKING:  # the two know each other; composition introduces them
+    from engine.namespace import EngineNamespace
+
+__all__ = ["Coordinator"]
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
+STATUS_INTERVAL_S: Final = 0.25  # engine_status is told at most four times a second
+
+
+class Coordinator:
+    """Decisions on database threads, effects on the loop."""
+
+    def __init__(self) -> None:
+        self._people: HubNamespace
+        self._engines: EngineNamespace
+        self._node: Node
+        self._assigning = False
+        self._assign_again = False
+        self._status_due = False
+
+    def connect(self, *, people: HubNamespace, engines: "EngineNamespace") -> None:
+        """Meet the two namespaces whose sockets the effects are for."""
+        self._people, self._engines = people, engines
+
+    def start(self, node: Node) -> None:
+        """The process is up: hear of deliveries for our sockets, and let the reaper run."""
+        self._node = node
+        node.bus.subscribe(_topic(node.id), self._hear)
+        node.timers.after(RESCUE_EVERY_S, self._rescue_soon)
+
+    async def decide(
+        self, decision: Callable[P, Outcome], *args: P.args, **kwargs: P.kwargs
+    ) -> Outcome:
+        """Run a decision in its transaction, then its effects. Raises what the decision raises."""
+        outcome = await database.write(decision, *args, **kwargs)
+        self.carry_out(outcome)
+        return outcome
+
+    def carry_out(self, outcome: Outcome) -> None:
+        """The effects of a committed decision."""
+        for delivery in outcome.deliveries:
+            self._deliver(delivery)
+        for live in outcome.broadcasts:
+            self._people.broadcast(
+                [user_room(str(live.user_id))], live.event, dict(live.body), volatile=True
+            )
+        if outcome.feed_heads:
+            self._people.feed.publish(outcome.feed_heads)
+        if outcome.engines_changed:
+            self._tell_status_soon()
+        if outcome.assignable:
+            self.wake()
+
+    def wake(self) -> None:
+        """There may be something to assign."""
+        if self._assigning:
+            self._assign_again = True
+        else:
+            self._assigning = True
+            self._node.background(self._assign())
+
+    # -- deliveries
+
+    def _deliver(self, delivery: Delivery) -> None:
+        if delivery.node == self._node.id:
+            self._engines.deliver(delivery.engine_session_id, delivery.event, delivery.body)
+            return
+        message = {
+            "engine_session_id": delivery.engine_session_id,
+            "event": delivery.event,
+            "body": dict(delivery.body),
+        }
+        self._node.bus.publish(_topic(delivery.node), message)
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        self._engines.deliver(message["engine_session_id"], message["event"], message["body"])
+
+    def close_engine(self, engine_session_id: str, node: str) -> None:
+        """An engine connection was replaced; close it wherever it is."""
+        self._deliver(Delivery(engine_session_id, node, CLOSE_REPLACED, {}))
+
+    # -- assigning and rescuing
+
+    async def _assign(self) -> None:
+        try:
+            while True:
+                self._assign_again = False
+                outcome = await database.write(dispatcher.assign)
+                self.carry_out(outcome)
+                if not (outcome.deliveries or self._assign_again):
+                    return
+        finally:
+            self._assigning = False
+
+    def _rescue_soon(self) -> None:
+        self._node.background(self._rescue())
+
+    async def _rescue(self) -> None:
+        try:
+            more = True
+            while more:
+                outcome = await self.decide(dispatcher.rescue)
+                more = bool(outcome.reply["more"])
+            self.wake()  # a pause between attempts may be over
+        finally:
+            self._node.timers.after(RESCUE_EVERY_S, self._rescue_soon)
+
+    # -- engine_status
+
+    def _tell_status_soon(self) -> None:
+        if not self._status_due:
+            self._status_due = True
+            self._node.timers.after(
+                STATUS_INTERVAL_S, lambda: self._node.background(self._tell_status())
+            )
+
+    async def _tell_status(self) -> None:
+        self._status_due = False
+        status = await database.read(views.engine_status)
+        self._people.broadcast([EVERYBODY], "engine_status", status)
+
+
+CLOSE_REPLACED: Final = "close_replaced"
+"""Not an event of the wire: between processes it asks the owner to close the socket with 4409."""
+
+
+def _topic(node_id: str) -> str:
+    return f"engine:{hashlib.sha256(node_id.encode()).hexdigest()[:32]}"

@@ -1,0 +1,340 @@
+"""The "/engine" namespace: envelopes in, decisions by the dispatcher, envelopes out.
+
+Every message is signed, in both directions. A connection counts as the engine's only after its
+first authentic message; an earlier connection of the same engine is replaced then, not before.
+"""
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from django.conf import settings as django_settings
+
+from engine import dispatcher
+from engine.coordinator import CLOSE_REPLACED, Coordinator
+from engine.outcome import Outcome
+from realtime.guard import Guard, Seat
+from realtime.namespaces import Ack, Socket, on
+from realtime.node import Node
+from realtime.origins import own_origin
+from realtime.secured import Guarded
+from security import audit, clock, tokens
+from security.conf import HubSettings
+from security.gate import SERVICE_CODES, Door, PayloadRule, Signed
+from security.limits import TokenBucket
+from security.principals import Principal
+from security.refusals import Refused
+from security.strictjson import Bounds
+
+__all__ = ["EngineNamespace"]
+
+log = logging.getLogger(__name__)
+
+CLOSE_4409: Final = 4409
+REPORT_BYTES: Final = 16 * 1024
+RESULT_BYTES: Final = 80 * 1024  # a result of 64 KiB, escaped in JSON, with its ids
+LISTED_ATTEMPTS: Final = 1_000
+
+Decision = Callable[..., Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An event about one job: its decision, and the keys beside ``job_id`` and ``attempt_id``."""
+
+    decision: Decision
+    fields: tuple[str, ...] = ()
+
+
+REPORTS: Final[Mapping[str, Report]] = {
+    "job_ack": Report(dispatcher.report_ack),
+    "job_started": Report(dispatcher.report_started),
+    "job_progress": Report(dispatcher.report_progress, ("progress",)),
+    "job_completed": Report(dispatcher.report_completed, ("result",)),
+    "job_failed": Report(dispatcher.report_failed, ("error",)),
+}
+STATUS_REPORTS: Final[Mapping[str, str]] = {
+    "dispatched": "job_ack",
+    "running": "job_started",
+    "completed": "job_completed",
+    "failed": "job_failed",
+}
+"""What ``job_status {status}`` stands for; a running one that has a ``progress`` is progress."""
+
+OTHER_EVENTS: Final = (
+    "engine_ready",
+    "engine_heartbeat",
+    "engine_resume",
+    "engine_draining",
+    "engine_error",
+    "telemetry",
+    "job_status",
+    "reauth",
+)
+REJECTIONS: Final[Mapping[str, str]] = {"job_status": "status_rejected"}
+
+
+@dataclass(slots=True, eq=False)
+class EngineSeat(Seat):
+    """An engine's seat. ``engine_session_id`` is empty until a message has proved it."""
+
+    engine_session_id: str = ""
+
+
+class EngineNamespace(Guarded[EngineSeat]):
+    """What engines speak with."""
+
+    name = "/engine"
+    audience: ClassVar[tokens.Audience] = "hub:engine"
+    client_nonce_required = True
+    seat_class = EngineSeat
+
+    def __init__(self, guard: Guard, coordinator: Coordinator) -> None:
+        super().__init__(guard, _door(guard.settings))
+        self.coordinator = coordinator
+        self._sockets: dict[str, Socket[EngineSeat]] = {}
+
+    def bind(self, node: Node) -> None:
+        """The process is up."""
+        super().bind(node)
+        self.coordinator.start(node)
+
+    # -- joining and parting
+
+    def admit(self, socket: Socket[EngineSeat], principal: Principal) -> None:
+        """No browser may be an engine; and an engine may speak faster than a person."""
+        super().admit(socket, principal)
+        handshake = socket.session.handshake
+        own = own_origin(
+            handshake.host, secure=handshake.secure, allowed_hosts=django_settings.ALLOWED_HOSTS
+        )
+        if handshake.origin not in {None, own}:
+            raise Refused("FORBIDDEN", reason="browser_origin", detail={"seen": handshake.origin})
+        settings = self.guard.settings
+        socket.session.policy_state.messages = TokenBucket(
+            settings.engine_messages_per_s, settings.engine_message_burst, now=self.node.now()
+        )
+
+    async def session_extra(self, socket: Socket[EngineSeat]) -> Mapping[str, object]:
+        """The engine's name and the heartbeat that is expected of it."""
+        settings = self.guard.settings
+        return {
+            "engine": socket.state.principal.subject,
+            "heartbeat": {
+                "interval_ms": int(settings.engine_heartbeat_s * 1000),
+                "disconnect_after_ms": int(settings.disconnect_after_s * 1000),
+            },
+        }
+
+    def left(self, socket: Socket[EngineSeat], reason: str) -> Awaitable[None] | None:
+        """The lease decides about its jobs; the connection is noted as lost."""
+        super().left(socket, reason)
+        session_id = socket.state.engine_session_id
+        if self._sockets.pop(session_id, None) is None:
+            return None
+        return self._note_closed(session_id)
+
+    async def _note_closed(self, session_id: str) -> None:
+        await self.coordinator.decide(dispatcher.engine_closed, session_id)
+
+    async def _prove(self, socket: Socket[EngineSeat]) -> str:
+        """The connection's id; its first authentic message makes it the engine's only one."""
+        seat = socket.state
+        if not seat.engine_session_id:
+            outcome = await self.coordinator.decide(
+                dispatcher.engine_connected,
+                seat.principal.subject,
+                node=self.node.id,
+                sid_hash=hashlib.sha256(socket.id.encode()).hexdigest(),
+            )
+            seat.engine_session_id = str(outcome.reply["engine_session_id"])
+            self._sockets[seat.engine_session_id] = socket
+            for replaced in _listed(outcome.reply["replaced"]):
+                self.coordinator.close_engine(replaced["engine_session_id"], replaced["node"])
+        return seat.engine_session_id
+
+    # -- to the engine
+
+    def deliver(self, engine_session_id: str, event: str, body: Mapping[str, object]) -> None:
+        """Sign and send; a socket that is gone loses it, and the job's lease repairs that."""
+        socket = self._sockets.get(engine_session_id)
+        if socket is None:
+            return
+        if event == CLOSE_REPLACED:
+            socket.session.close(CLOSE_4409, detail="replaced by a newer connection")
+            return
+        socket.emit(event, self.seal(socket, event, dict(body)))
+
+    # -- from the engine
+
+    async def admitted(
+        self, socket: Socket[EngineSeat], event: str, message: object
+    ) -> dict[str, Any]:
+        """Checks 4 to 9 of an envelope; returns its payload, an object. Raises Refused."""
+        signed = self.verify(socket, message, event=event)
+        waiting = self.burn(socket, signed)
+        if waiting is not None:
+            await waiting
+        return self._object(signed)
+
+    def _object(self, signed: Signed) -> dict[str, Any]:
+        payload = self.gate.read(signed)
+        if not isinstance(payload, dict):
+            raise Refused("PAYLOAD_INVALID", reason="not_an_object")
+        return payload
+
+    @on("engine_ready")
+    async def engine_ready(self, socket: Socket[EngineSeat], message: object) -> Ack:
+        """The engine takes jobs from now on."""
+        payload = await self.admitted(socket, "engine_ready", message)
+        _require(payload, ("capacity", "job_types"), optional=("version",))
+        session_id = await self._prove(socket)
+        await self.coordinator.decide(dispatcher.engine_ready, session_id, **payload)
+        self.deliver(session_id, "ready_ack", {"server_time": clock.now_ms()})
+        return Ack({"ok": True, "server_time": clock.now_ms()})
+
+    @on("engine_heartbeat")
+    async def engine_heartbeat(self, socket: Socket[EngineSeat], message: object) -> Ack:
+        """The engine lives, and with it the attempts it lists."""
+        payload = await self.admitted(socket, "engine_heartbeat", message)
+        _require(payload, ("attempts",))
+        session_id = await self._prove(socket)
+        outcome = await self.coordinator.decide(
+            dispatcher.heartbeat, session_id, payload["attempts"]
+        )
+        body = {"server_time": clock.now_ms(), **outcome.reply}
+        self.deliver(session_id, "heartbeat_ack", body)
+        return Ack({"ok": True, **body})
+
+    @on("engine_resume")
+    async def engine_resume(self, socket: Socket[EngineSeat], message: object) -> Ack:
+        """The engine is back and lists what it still has."""
+        payload = await self.admitted(socket, "engine_resume", message)
+        _require(payload, ("attempts",))
+        session_id = await self._prove(socket)
+        outcome = await self.coordinator.decide(
+            dispatcher.engine_resume, session_id, payload["attempts"]
+        )
+        return Ack({"ok": True, **outcome.reply})
+
+    @on("engine_draining")
+    async def engine_draining(self, socket: Socket[EngineSeat], message: object) -> Ack:
+        """The engine takes no new jobs."""
+        _require(await self.admitted(socket, "engine_draining", message), ())
+        await self.coordinator.decide(dispatcher.engine_draining, await self._prove(socket))
+        return Ack({"ok": True})
+
+    @on("*")
+    async def report(self, socket: Socket[EngineSeat], event: object, *args: object) -> Ack:
+        """What the engine says of a job that it holds; no other event has a handler here."""
+        if not isinstance(event, str) or event not in REPORTS or len(args) != 1:
+            raise Refused("ENGINE_PACKET_INCOMPLETE", reason="event")
+        return await self._report(socket, event, await self.admitted(socket, event, args[0]))
+
+    @on("job_status")
+    async def job_status(self, socket: Socket[EngineSeat], message: object) -> Ack:
+        """The same reports under one name, told apart by ``status``."""
+        payload = await self.admitted(socket, "job_status", message)
+        status = payload.pop("status", None)
+        event = STATUS_REPORTS.get(status) if isinstance(status, str) else None
+        if event is None:
+            raise Refused("PAYLOAD_INVALID", reason="status")
+        if event == "job_started" and "progress" in payload:
+            event = "job_progress"
+        return await self._report(socket, event, payload)
+
+    async def _report(self, socket: Socket[EngineSeat], event: str, payload: dict[str, Any]) -> Ack:
+        report = REPORTS[event]
+        _require(payload, ("job_id", "attempt_id", *report.fields))
+        ids = (payload["job_id"], payload["attempt_id"])
+        if not all(isinstance(each, str) for each in ids):
+            raise Refused("PAYLOAD_INVALID", reason="ids")
+        outcome = await self.coordinator.decide(
+            report.decision,
+            await self._prove(socket),
+            *ids,
+            *(payload[name] for name in report.fields),
+        )
+        return Ack({"ok": True, **outcome.reply})
+
+    @on("engine_error")
+    async def engine_error(self, socket: Socket[EngineSeat], message: object) -> Ack:
+        """Trouble that belongs to no job: on record for staff."""
+        payload = await self.admitted(socket, "engine_error", message)
+        _require(payload, ("code", "message"), optional=("details",))
+        await self._prove(socket)
+        audit.append("engine_error", detail=payload, **self._who(socket))
+        return Ack({"ok": True})
+
+    @on("telemetry")
+    async def telemetry(self, socket: Socket[EngineSeat], message: object) -> Ack:
+        """Numbers of the engine's own, into the log."""
+        payload = await self.admitted(socket, "telemetry", message)
+        session_id = await self._prove(socket)
+        log.info(
+            "telemetry of %s: %s",
+            socket.state.principal.subject,
+            payload,
+            extra={"action": "engine.telemetry", "engine_session": session_id},
+        )
+        return Ack({"ok": True})
+
+    @on("reauth")
+    async def reauth(self, socket: Socket[EngineSeat], message: object) -> Ack:
+        """A newer token of the same engine."""
+        payload = await self.admitted(socket, "reauth", message)
+        _require(payload, ("token",))
+        return Ack(await self.renew(socket, payload["token"]))
+
+    def answer_refusal(
+        self, socket: Socket[EngineSeat], refusal: Refused, event: str, ack_id: int | None
+    ) -> None:
+        """The acknowledgement, and the event ``..._rejected`` for engines that ask for none."""
+        facts: dict[str, object] = {
+            "message": refusal.message,
+            "server_time": clock.now_ms(),
+            **refusal.public,
+        }
+        if refusal.retry_after_ms is not None:
+            facts["retry_after_ms"] = refusal.retry_after_ms
+        if ack_id is not None:
+            socket.acknowledge(ack_id, {"ok": False, "error": refusal.code, **facts})
+        name = REJECTIONS.get(event, f"{event or 'message'}_rejected")
+        socket.emit(name, {"reason": refusal.code, **facts})
+
+
+def _door(settings: HubSettings) -> Door:
+    small = PayloadRule(max_bytes=REPORT_BYTES)
+    large = PayloadRule(max_bytes=RESULT_BYTES, bounds=Bounds(string=RESULT_BYTES))
+    listing = PayloadRule(max_bytes=RESULT_BYTES, bounds=Bounds(nodes=LISTED_ATTEMPTS * 3 + 2))
+    rules = dict.fromkeys((*REPORTS, *OTHER_EVENTS), small)
+    return Door(
+        scope="engine",
+        drift_ms=settings.service_drift_ms,
+        nonce_grace_ms=settings.nonce_grace_ms,
+        rules={
+            **rules,
+            "job_completed": large,
+            "job_status": large,
+            "engine_heartbeat": listing,
+            "engine_resume": listing,
+        },
+        codes=SERVICE_CODES,
+    )
+
+
+def _require(
+    payload: Mapping[str, Any], keys: tuple[str, ...], *, optional: tuple[str, ...] = ()
+) -> None:
+    """Exactly these keys. Raises Refused."""
+    missing = [key for key in keys if key not in payload]
+    extra = payload.keys() - {*keys, *optional}
+    if missing or extra:
+        detail = {"missing": missing, "extra": sorted(map(str, extra))[:8]}
+        raise Refused("PAYLOAD_INVALID", reason="keys", detail=detail)
+
+
+def _listed(value: object) -> list[dict[str, str]]:
+    return list(value) if isinstance(value, list | tuple) else []

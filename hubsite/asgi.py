@@ -1,0 +1,28 @@
+"""The ASGI application: Django for pages and API, the hub's server for sockets."""
+
+import os
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+from django.urls import path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hubsite.settings")
+django_application = get_asgi_application()
+
+from hubsite.composition import server  # noqa: E402 - the apps must be ready first
+from hubsite.lifespan import Lifespan  # noqa: E402 - as above
+from hubsite.notfound import no_such_socket  # noqa: E402 - as above
+
+hub = server()
+application = ProtocolTypeRouter(
+    {
+        "http": django_application,
+        "websocket": URLRouter(
+            [  # Channels routes by Django's path(), whose types know only views
+                path("socket.io/", hub.websocket),  # type: ignore[arg-type, list-item]
+                path("<path:any>", no_such_socket),  # type: ignore[arg-type, list-item]
+            ]
+        ),
+        "lifespan": Lifespan(hub),
+    }
+)

@@ -1,0 +1,62 @@
+"""The composition root of the live part: which stores, namespaces and actions this site has.
+
+Every other module is given what it needs; here is decided what that is.
+"""
+
+from functools import cache
+
+from engine import feed, views
+from engine.actions import world_actions
+from engine.coordinator import Coordinator
+from engine.namespace import EngineNamespace
+from realtime.admission import HubPolicy
+from realtime.guard import Guard
+from realtime.hub import HubNamespace
+from realtime.outbox import OutboxLimits
+from realtime.protocol import Limits
+from realtime.server import Server
+from realtime.state.memory import MemoryNonceStore
+from security import door
+from security.conf import HubSettings, hub
+
+__all__ = ["server"]
+
+
+@cache
+def server() -> Server:
+    """The hub's server of this process."""
+    settings = hub()
+    nonces = MemoryNonceStore(capacity=settings.nonce_capacity)
+    door.use_nonces(nonces)
+    guard = Guard(settings, nonces)
+    coordinator = Coordinator()
+    people = HubNamespace(
+        guard,
+        actions=world_actions(coordinator, settings),
+        feed=feed,
+        greetings={"engine_status": views.engine_status},
+    )
+    engines = EngineNamespace(guard, coordinator)
+    coordinator.connect(people=people, engines=engines)
+    return Server(
+        namespaces=[people, engines],
+        limits=limits_of(settings),
+        outbox_limits=OutboxLimits(
+            messages=settings.outbox_messages,
+            size=settings.outbox_bytes,
+            write_deadline_s=settings.write_deadline_s,
+        ),
+        inbox_limit=settings.inbox_messages,
+        policy=HubPolicy(guard),
+    )
+
+
+def limits_of(settings: HubSettings) -> Limits:
+    """The numbers of the wire, out of the settings."""
+    return Limits(
+        ping_interval_ms=int(settings.ping_interval_s * 1000),
+        ping_timeout_ms=int(settings.ping_timeout_s * 1000),
+        max_payload=settings.max_payload,
+        connect_timeout_ms=int(settings.connect_deadline_s * 1000),
+        max_namespaces=settings.namespaces_per_socket,
+    )

@@ -1,0 +1,87 @@
+"""Is the process up, is it of use, and what does it count: /healthz, /readyz, /metrics."""
+
+import hmac
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Final
+
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from hubsite.composition import server
+from security.addresses import address_of
+from security.conf import hub
+
+__all__ = ["healthz", "metrics", "readyz"]
+
+
+@require_safe
+def healthz(_request: HttpRequest) -> JsonResponse:
+    """The process answers."""
+    return JsonResponse({"ok": True})
+
+
+@require_safe
+def readyz(_request: HttpRequest) -> JsonResponse:
+    """The process can do its work: each part by name, 503 if one of them fails."""
+    parts = {name: _works(check) for name, check in CHECKS.items()}
+    ready = all(parts.values())
+    return JsonResponse({"ok": ready, "checks": parts}, status=200 if ready else 503)
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text format, for loopback or the bearer of HUB_METRICS_TOKEN."""
+    if not _may_read_metrics(request):
+        return JsonResponse({"code": "forbidden", "message": "Not from here."}, status=403)
+    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _works(check: Callable[[], bool]) -> bool:
+    try:
+        return check()
+    except Exception:  # noqa: BLE001 - whatever fails, the part is not ready
+        return False
+
+
+def _database() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return bool(cursor.fetchone())
+
+
+def _migrations() -> bool:
+    executor = MigrationExecutor(connection)
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+
+
+def _layer() -> bool:
+    node = server().running
+    return node is None or node.bus.healthy
+
+
+def _not_draining() -> bool:
+    node = server().running
+    return node is None or not node.draining
+
+
+CHECKS: Final[dict[str, Callable[[], bool]]] = {
+    "database": _database,
+    "migrations": _migrations,
+    "channel_layer": _layer,
+    "not_draining": _not_draining,
+}
+
+
+def _may_read_metrics(request: HttpRequest) -> bool:
+    token = hub().metrics_token
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if token and hmac.compare_digest(given.encode(), token.encode()):
+        return True
+    try:
+        return ip_address(address_of(request)).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,45 @@
+"""The ASGI lifespan: start the node with the process, end it with the process.
+
+Under a server without lifespan (Daphne) the node starts with the first connection instead.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from realtime.server import Server
+from security import database, recorder
+
+__all__ = ["Lifespan"]
+
+FLUSH_S = 5.0
+
+
+class Lifespan:
+    """Answers startup and shutdown."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def __call__(
+        self,
+        _scope: dict[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        """Serve the two messages of a lifespan."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._server.node()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._server.shutdown()
+                await self._end_records()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _end_records(self) -> None:
+        """Whatever was recorded last is stored before the process ends."""
+        await asyncio.to_thread(recorder.shutdown, FLUSH_S)
+        await asyncio.to_thread(database.shutdown)

@@ -1,0 +1,175 @@
+"""The hub's policy for transports: who may open one, how fast it may speak, how it is closed.
+
+The general layer asks these questions; the numbers come from the settings, and each no is recorded.
+"""
+
+from collections import Counter
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+
+from realtime.guard import Guard, Wire
+from realtime.handshake import Denial, Handshake
+from realtime.namespaces import ConnectionRefused
+from realtime.origins import is_allowed, own_origin
+from realtime.policy import CLOSE_NORMAL, Policy
+from realtime.protocol import Closed, CloseReason, Meter, socketio
+from realtime.protocol.errors import PayloadTooLarge
+from realtime.sessions import Session
+from security.addresses import address_group, client_address, networks
+from security.limits import AddressBuckets, Budget, TokenBucket
+from security.refusals import Refused, rule
+from security.violations import Incident
+
+__all__ = ["HubPolicy"]
+
+CLOSE_TOO_LARGE: Final = 1009
+CLOSE_PROTOCOL: Final = 4400
+CLOSE_TOO_LATE: Final = 4408
+TIMED_OUT: Final = frozenset({CloseReason.PING_TIMEOUT, CloseReason.FORCED_SERVER_CLOSE})
+EVENT: Final = socketio.PacketType.EVENT
+BINARY_EVENT: Final = socketio.PacketType.BINARY_EVENT
+TOKEN_PARAMETERS: Final = frozenset({"token", "access", "access_token", "auth", "jwt"})
+RESTART_RETRY_MS: Final = 2_000
+REFUSED_CLOSE: Final = {"FORBIDDEN": 4403, "TOO_MANY_CONNECTIONS": 4429, "PENALTY": 4429}
+
+
+class HubPolicy(Policy):
+    """Admission, meters and close codes of the hub."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._settings = guard.settings
+        self._handshakes = AddressBuckets(
+            self._settings.handshakes_per_s, self._settings.handshake_burst
+        )
+        self._trusted = networks(self._settings.trusted_proxies)
+        self._unproved: Counter[str] = Counter()
+        self._open = 0
+        self.draining = False
+
+    # -- the handshake
+
+    async def admit(self, handshake: Handshake, *, now: float) -> Denial | None:
+        """Refuse a handshake: when full or draining, from a foreign page, too often, with a token
+        in its URL."""
+        if self.draining or self._open >= self._settings.sockets_per_process:
+            return Denial(503, 4, "Try again later", retry_after_ms=RESTART_RETRY_MS)
+        ip = self._address(handshake)
+        refusal = self._refusal(handshake, ip, now)
+        if refusal is None:
+            return None
+        await self._guard.record(
+            Incident(
+                kind=refusal.kind,
+                code=refusal.code,
+                ip=ip or None,
+                event_type="handshake",
+                detail=refusal.detail,
+            )
+        )
+        status = 429 if rule(refusal.code).retry else 403
+        return Denial(status, 4, refusal.message, retry_after_ms=refusal.retry_after_ms)
+
+    def _refusal(self, handshake: Handshake, ip: str, now: float) -> Refused | None:
+        wait_ms = self._handshakes.take(ip, now)
+        if wait_ms:
+            return Refused("rate_limited", reason="handshakes", retry_after_ms=wait_ms)
+        if TOKEN_PARAMETERS & handshake.query.keys():
+            return Refused("AUTH_INVALID", kind="token_in_url", reason="token_in_url")
+        if not self._origin_allowed(handshake):
+            seen = {"seen": (handshake.origin or "")[:200], "setting": "HUB_ALLOWED_ORIGINS"}
+            return Refused("FORBIDDEN", kind="origin_forbidden", reason="origin", detail=seen)
+        if self._unproved[address_group(ip)] >= self._settings.unauthenticated_per_ip:
+            return Refused("TOO_MANY_CONNECTIONS", reason="unauthenticated_per_ip")
+        return None
+
+    def _origin_allowed(self, handshake: Handshake) -> bool:
+        own = own_origin(
+            handshake.host, secure=handshake.secure, allowed_hosts=django_settings.ALLOWED_HOSTS
+        )
+        return is_allowed(
+            handshake.origin,
+            own=own,
+            listed=self._settings.allowed_origins,
+            missing_allowed=self._settings.allow_missing_origin,
+        )
+
+    def _address(self, handshake: Handshake) -> str:
+        forwarded = handshake.headers.get("x-forwarded-for")
+        return client_address(handshake.peer, forwarded, self._trusted)
+
+    # -- a session's life
+
+    def open(self, session: Session) -> Wire:
+        """A session begins: its address, its buckets, its budget."""
+        settings, ip = self._settings, self._address(session.handshake)
+        self._open += 1
+        wire = Wire(
+            ip=ip,
+            group=address_group(ip),
+            messages=TokenBucket(
+                settings.messages_per_s, settings.message_burst, now=session.opened_at
+            ),
+            size=TokenBucket(settings.bytes_per_s, settings.byte_burst, now=session.opened_at),
+            budget=Budget(settings.violation_budget),
+        )
+        self._unproved[wire.group] += 1
+        return wire
+
+    def proved(self, session: Session) -> None:
+        """A namespace was joined: the session no longer counts as unauthenticated."""
+        self._no_longer_unproved(session.policy_state)
+
+    def meter(self, session: Session) -> Meter:
+        """Bytes of everything; messages of events only."""
+        wire: Wire = session.policy_state
+
+        def measure(packet_type: Any, size: int, now: float) -> int:  # noqa: ANN401 - Meter's union
+            pause = wire.size.take(now, size)
+            if packet_type is EVENT or packet_type is BINARY_EVENT:
+                pause = max(pause, wire.messages.take(now))
+            return pause
+
+        return measure
+
+    def refused(self, session: Session, refusal: ConnectionRefused) -> None:
+        """A transport on which nothing is joined has no reason to stay."""
+        if not session.sockets:
+            session.close(REFUSED_CLOSE.get(refusal.message, 4401), detail=refusal.message)
+
+    def slow_reader(self, session: Session) -> None:
+        """On record: the peer does not read."""
+        self._record(session, Refused("slow_consumer", reason="outbox"))
+
+    def close_code(self, closed: Closed) -> int:
+        """The hub's codes for the ways in which a connection closes itself."""
+        if closed.fault is PayloadTooLarge:
+            return CLOSE_TOO_LARGE
+        if closed.fault is not None:
+            return CLOSE_PROTOCOL
+        return CLOSE_TOO_LATE if closed.reason in TIMED_OUT else CLOSE_NORMAL
+
+    def close(self, session: Session, closed: Closed) -> None:
+        """A session is over; a peer's fault is a violation."""
+        wire: Wire = session.policy_state
+        self._open -= 1
+        self._no_longer_unproved(wire)
+        if closed.fault is PayloadTooLarge:
+            self._record(session, Refused("payload_too_large", reason="max_payload"))
+        elif closed.fault is not None:
+            self._record(session, Refused("malformed", reason=closed.fault.__name__))
+        elif wire.principal is None and closed.reason is CloseReason.FORCED_SERVER_CLOSE:
+            self._record(session, Refused("AUTH_REQUIRED", reason="connect_deadline"))
+
+    def _no_longer_unproved(self, wire: Wire) -> None:
+        if not wire.unproved:
+            return
+        wire.unproved = False
+        self._unproved[wire.group] -= 1
+        if self._unproved[wire.group] <= 0:
+            del self._unproved[wire.group]
+
+    def _record(self, session: Session, refusal: Refused) -> None:
+        incident = self._guard.incident(refusal, wire=session.policy_state, namespace="")
+        session.node.background(self._guard.record(incident))

@@ -1,0 +1,115 @@
+"""What the guarded namespaces of one process share: who is connected, who rests, what was spent.
+
+It also turns a refusal into its consequences: points on the budgets of the socket and of the login
+session (never of the person: a stolen token must not lock out its owner), and the violation row.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from realtime.roster import Roster
+from security import violations
+from security.conf import HubSettings
+from security.gate import NonceStore
+from security.limits import Budget, Penalties, TokenBucket
+from security.principals import Principal
+from security.refusals import Refused, rule
+from security.signatures import MessageKey
+from security.violations import Incident
+
+__all__ = ["Guard", "Seat", "Wire"]
+
+BUDGETS_KEPT = 10_000  # login sessions with a running budget; the least recently charged goes first
+# Clients flush what they buffered while offline onto the new socket, signed for the old one.
+SIGNATURE_GRACE_MS = 5_000
+SIGNATURE_CODES = frozenset({"invalid_signature", "ENGINE_SIGNATURE_INVALID"})
+
+
+@dataclass(slots=True, eq=False)
+class Wire:
+    """The hub's own state of one transport session: its address and what it may still spend."""
+
+    ip: str
+    group: str
+    messages: TokenBucket
+    size: TokenBucket
+    budget: Budget
+    principal: Principal | None = None
+    unproved: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """The state of one guarded socket: who it is, and the keys of its two directions."""
+
+    principal: Principal
+    wire: Wire
+    receives: MessageKey
+    sends: MessageKey
+    server_nonce: bytes
+    joined_at_ms: int
+    expires_at_ms: int
+    feed: dict[str, Any] | None = None
+    timers: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def session_key(self) -> str:
+        """What penalties and budgets hold on to: the login session, or the service."""
+        return self.principal.session_id or self.principal.label
+
+
+class Guard:
+    """Shared by all guarded namespaces of a process."""
+
+    def __init__(self, settings: HubSettings, nonces: NonceStore) -> None:
+        self.settings = settings
+        self.nonces = nonces
+        self.roster = Roster()
+        self.penalties = Penalties()
+        self._budgets: OrderedDict[str, Budget] = OrderedDict()
+
+    def charge(self, seat: Seat, refusal: Refused, *, now: float, now_ms: int) -> bool:
+        """Charge a refusal; True when a budget is spent, and the session then has to rest."""
+        points = rule(refusal.code).points
+        fresh = now_ms - seat.joined_at_ms < SIGNATURE_GRACE_MS
+        if not points or (fresh and refusal.code in SIGNATURE_CODES):
+            return False
+        spent = [budget.charge(points, now) for budget in (seat.wire.budget, self._budget_of(seat))]
+        if not any(spent):
+            return False
+        self.penalties.punish(seat.session_key, until=now + self.settings.penalty_s)
+        return True
+
+    def incident(
+        self, refusal: Refused, *, wire: Wire, namespace: str, sid: str = "", event: str = ""
+    ) -> Incident:
+        """A refusal as it is recorded."""
+        principal = wire.principal
+        return Incident(
+            kind=refusal.kind,
+            code=refusal.code,
+            principal=principal.label if principal else "",
+            user_id=principal.user_id if principal else None,
+            login_session=principal.session_id if principal else "",
+            namespace=namespace,
+            sid=sid,
+            ip=wire.ip or None,
+            event_type=event,
+            detail=refusal.detail,
+        )
+
+    async def record(self, incident: Incident) -> None:
+        """Report a refusal, and wait for its row as long as its kind is not a flood."""
+        future = violations.report(incident)
+        if future is not None:
+            await violations.confirm(future)
+
+    def _budget_of(self, seat: Seat) -> Budget:
+        budget = self._budgets.get(seat.session_key)
+        if budget is None:
+            budget = self._budgets[seat.session_key] = Budget(self.settings.violation_budget)
+            if len(self._budgets) > BUDGETS_KEPT:
+                self._budgets.popitem(last=False)
+        self._budgets.move_to_end(seat.session_key)
+        return budget

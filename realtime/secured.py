@@ -1,0 +1,336 @@
+"""A namespace behind the gate: CONNECT with a token, keys per socket, refusals on record.
+
+What "/" and "/engine" have in common. A handler raises Refused; this class charges it, records it,
+waits for the row, answers it, and ends the socket whose budget is spent.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+import orjson
+from django.db import InterfaceError, OperationalError
+
+from realtime.goodbye import goodbye_frames
+from realtime.guard import Guard, Seat, Wire
+from realtime.namespaces import Ack, ConnectionRefused, Namespace, Result, Socket, is_awaitable
+from security import audit, clock, database, sessions, tokens
+from security.gate import Door, Gate, Signed
+from security.principals import Principal
+from security.refusals import Refused, rule
+from security.signatures import (
+    BadBase64Url,
+    Direction,
+    MessageKey,
+    from_base64url,
+    socket_key,
+    to_base64url,
+)
+
+__all__ = ["Guarded"]
+
+T = TypeVar("T", bound=Seat)
+
+NONCE_BYTES = 32
+MESSAGE_NONCE_BYTES = 18
+EXPIRY_WARNING_MS = 60_000
+CLOSE_AUTH_ENDED = 4401
+CLOSE_BUDGET_SPENT = 4429
+IGNORED_AUTH_KEYS = frozenset({"pid", "offset"})  # Socket.IO's own, sent after a reconnect
+
+
+class Guarded(Namespace[T], Generic[T]):
+    """Base of the hub's namespaces."""
+
+    audience: ClassVar[tokens.Audience]
+    auth_keys: ClassVar[frozenset[str]] = frozenset({"token", "client_nonce"})
+    client_nonce_required: ClassVar[bool] = False
+    seat_class: ClassVar[type[Seat]] = Seat
+
+    def __init__(self, guard: Guard, door: Door) -> None:
+        self.guard = guard
+        self.gate = Gate(door, guard.nonces)
+
+    # -- joining
+
+    async def authorize(self, socket: Socket[T], auth: dict[str, Any] | None) -> T:
+        """Prove who connects; raises ConnectionRefused after the refusal is on record."""
+        wire: Wire = socket.session.policy_state
+        try:
+            client_nonce = self.check_auth(auth)
+            principal = await self._principal(auth)
+            wire.principal = wire.principal or principal
+            self.admit(socket, principal)
+        except Refused as refusal:
+            await self.guard.record(
+                self.guard.incident(refusal, wire=wire, namespace=self.name, event="connect")
+            )
+            raise connection_refused(refusal) from None
+        seat = self._seat(socket, principal, client_nonce)
+        seat.feed = auth.get("feed") if auth else None
+        self.guard.roster.add(principal.label, socket)
+        return seat
+
+    def check_auth(self, auth: dict[str, Any] | None) -> bytes:
+        """The form of the CONNECT payload; returns the client's nonce. Raises Refused."""
+        if not auth or auth.get("token") in (None, ""):
+            raise Refused("AUTH_REQUIRED", reason="no_token")
+        extra = auth.keys() - self.auth_keys - IGNORED_AUTH_KEYS
+        if extra:
+            raise Refused(
+                "AUTH_INVALID",
+                kind="auth_bypass_attempt",
+                reason="extra_keys",
+                detail={"seen": sorted(map(str, extra))[:8]},
+            )
+        return self._client_nonce(auth.get("client_nonce"))
+
+    def admit(self, socket: Socket[T], principal: Principal) -> None:
+        """May this principal come in here, now? Raises Refused."""
+        key = principal.session_id or principal.label
+        rest_ms = self.guard.penalties.is_penalised(key, self.node.now())
+        if rest_ms:
+            raise Refused("PENALTY", reason="budget_spent", retry_after_ms=rest_ms)
+
+    def _client_nonce(self, text: object) -> bytes:
+        if text is None and not self.client_nonce_required:
+            return b""
+        try:
+            nonce = from_base64url(text) if isinstance(text, str) else None
+        except BadBase64Url:
+            nonce = None
+        if nonce is None or len(nonce) != NONCE_BYTES:
+            raise Refused("AUTH_INVALID", reason="client_nonce")
+        return nonce
+
+    async def _principal(self, auth: dict[str, Any] | None) -> Principal:
+        token = auth.get("token") if auth else None
+        now = clock.now_ms() / 1000
+        try:
+            claims = tokens.verify(token, audience=self.audience, token_type="access", now=now)  # noqa: S106 - a kind of token, not one
+            return await database.read(sessions.resolve, claims, now=now)
+        except tokens.TokenExpired as expired:
+            raise Refused("AUTH_EXPIRED", detail={"expired_at": expired.expired_at}) from None
+        except tokens.TokenInvalid as invalid:
+            raise Refused("AUTH_INVALID", reason=invalid.reason) from None
+
+    def _seat(self, socket: Socket[T], principal: Principal, client_nonce: bytes) -> T:
+        server_nonce = secrets.token_bytes(NONCE_BYTES)
+        secret = sessions.secret_of(principal)
+
+        def key(direction: Direction) -> MessageKey:
+            where = {"namespace": self.name, "principal": principal.label, "sid": socket.id}
+            derived = socket_key(
+                secret,
+                server_nonce=server_nonce,
+                client_nonce=client_nonce,
+                direction=direction,
+                **where,
+            )
+            return MessageKey(derived, direction=direction, **where)
+
+        return self.seat_class(  # type: ignore[return-value]  # seat_class is the T of the subclass
+            principal=principal,
+            wire=socket.session.policy_state,
+            receives=key("c2s"),
+            sends=key("s2c"),
+            server_nonce=server_nonce,
+            joined_at_ms=clock.now_ms(),
+            expires_at_ms=principal.expires_at,
+        )
+
+    async def joined(self, socket: Socket[T]) -> None:
+        """Greet with ``session``, then watch over the token."""
+        seat = socket.state
+        socket.emit("session", {**self._session_body(socket), **await self.session_extra(socket)})
+        self._watch_expiry(socket)
+        life_s = self.guard.settings.socket_life_s
+        seat.timers["life"] = self.node.timers.after(life_s, lambda: self._end(socket, "age"))
+        audit.append("socket_connected", **self._who(socket))
+
+    async def session_extra(self, socket: Socket[T]) -> Mapping[str, object]:
+        """What this namespace adds to ``session``."""
+        return {}
+
+    def _session_body(self, socket: Socket[T]) -> dict[str, object]:
+        seat, settings = socket.state, self.guard.settings
+        return {
+            "sid": socket.id,
+            "principal": seat.principal.label,
+            "role": seat.principal.role,
+            "namespace": self.name,
+            "server_nonce": to_base64url(seat.server_nonce),
+            "drift_ms": self.gate.door.drift_ms,
+            "limits": {
+                "max_payload": settings.max_payload,
+                "actions_per_s": settings.messages_per_s,
+                "burst": settings.message_burst,
+            },
+            "token_expires_at": seat.expires_at_ms,
+            "server_time": clock.now_ms(),
+        }
+
+    # -- parting
+
+    def left(self, socket: Socket[T], reason: str) -> Awaitable[None] | None:
+        """Free what the socket held."""
+        seat = socket.state
+        for timer in seat.timers.values():
+            timer.cancel()
+        self.guard.roster.remove(seat.principal.label, socket)
+        audit.append("socket_disconnected", detail={"reason": reason}, **self._who(socket))
+        return None
+
+    def closing(self, socket: Socket[T], code: int, reason: str) -> None:
+        """Say goodbye, because stock clients hide close codes and polling has none."""
+        socket.send_encoded(goodbye_frames(self.name, code, reason))
+
+    def failed(self, socket: Socket[T], error: Exception) -> None:
+        """A handler raised: our fault, on record."""
+        refusal = Refused("internal_error", reason=type(error).__name__)
+        wire: Wire = socket.session.policy_state
+        incident = self.guard.incident(refusal, wire=wire, namespace=self.name, sid=socket.id)
+        self.node.background(self.guard.record(incident))
+
+    def _who(self, socket: Socket[T]) -> dict[str, Any]:
+        principal = socket.state.principal
+        return {
+            "principal": principal.label,
+            "user_id": principal.user_id,
+            "namespace": self.name,
+            "sid": socket.id,
+            "login_session": principal.session_id,
+            "ip": socket.state.wire.ip or None,
+        }
+
+    # -- the token while connected
+
+    def _watch_expiry(self, socket: Socket[T]) -> None:
+        seat = socket.state
+        left_ms = seat.expires_at_ms - clock.now_ms()
+        timers, now = self.node.timers, self.node.now()
+        for name in ("expiring", "expired"):
+            if name in seat.timers:
+                seat.timers[name].cancel()
+        seat.timers["expiring"] = timers.at(
+            now + max(0, left_ms - EXPIRY_WARNING_MS) / 1000,
+            lambda: socket.emit("auth_expiring", self._expiry_body(socket)),
+        )
+        seat.timers["expired"] = timers.at(now + left_ms / 1000, lambda: self._expire(socket))
+
+    def _expire(self, socket: Socket[T]) -> None:
+        socket.emit("auth_expired", self._expiry_body(socket))
+        self._end(socket, "token expired")
+
+    def _expiry_body(self, socket: Socket[T]) -> dict[str, object]:
+        return {"token_expires_at": socket.state.expires_at_ms, "server_time": clock.now_ms()}
+
+    def _end(self, socket: Socket[T], reason: str) -> None:
+        socket.session.close(CLOSE_AUTH_ENDED, detail=reason)
+
+    async def renew(self, socket: Socket[T], token: object) -> dict[str, object]:
+        """``reauth``: the same subject, role and session with a newer token. Raises Refused."""
+        old = socket.state.principal
+        new = await self._principal({"token": token})
+        if (new.label, new.role, new.session_id) != (old.label, old.role, old.session_id):
+            raise Refused("AUTH_INVALID", kind="auth_bypass_attempt", reason="other_identity")
+        socket.state.principal = new
+        socket.state.expires_at_ms = new.expires_at
+        self._watch_expiry(socket)
+        return {"ok": True, "token_expires_at": new.expires_at, "server_time": clock.now_ms()}
+
+    # -- messages
+
+    def handle(
+        self, socket: Socket[T], args: list[Any], ack_id: int | None
+    ) -> Result | Awaitable[Result]:
+        """Call the handler; a Refused from it, now or later, is charged, recorded and answered."""
+        try:
+            result = super().handle(socket, args, ack_id)
+        except Refused as refusal:
+            return self._refuse(socket, refusal, args[0], ack_id)
+        if is_awaitable(result):
+            return self._guarded(socket, result, args[0], ack_id)  # type: ignore[arg-type]  # just tested
+        return result
+
+    def unknown_event(
+        self, socket: Socket[T], event: object, args: list[Any], ack_id: int | None
+    ) -> Result | Awaitable[Result]:
+        """A name that nobody here takes, or a known one with the wrong number of arguments."""
+        if event in self.handlers:
+            raise Refused(self.gate.door.codes["envelope"], reason="arguments")
+        raise Refused(self.gate.door.codes["type"], reason="event")
+
+    def throttled(self, socket: Socket[T], ack_id: int | None, retry_after_ms: int) -> None:
+        """Refuse an unread event; the answer does not wait in line behind a handler."""
+        code = "rate_limited" if self.gate.door.codes["busy"] == "try_again" else "RATE_LIMITED"
+        refusal = Refused(code, retry_after_ms=retry_after_ms)
+        self.node.background(self._refuse(socket, refusal, "", ack_id))
+
+    def verify(self, socket: Socket[T], message: object, *, event: str = "") -> Signed:
+        """Checks 4 to 7 of a message; raises Refused."""
+        return self.gate.verify(
+            message, key=socket.state.receives, now_ms=clock.now_ms(), event=event
+        )
+
+    def burn(self, socket: Socket[T], signed: Signed) -> Awaitable[None] | None:
+        """Check 8; raises Refused."""
+        return self.gate.consume(
+            signed, principal=socket.state.principal.label, now_ms=clock.now_ms()
+        )
+
+    def seal(self, socket: Socket[T], event: str, body: object) -> dict[str, object]:
+        """An envelope of ours, signed in direction s2c."""
+        payload = orjson.dumps(body).decode()
+        ts, nonce = clock.now_ms(), secrets.token_urlsafe(MESSAGE_NONCE_BYTES)
+        sig = socket.state.sends.sign(type=event, ts=ts, nonce=nonce, payload=payload)
+        return {"payload": payload, "ts": ts, "nonce": nonce, "sig": sig}
+
+    async def _guarded(
+        self, socket: Socket[T], work: Awaitable[Result], event: object, ack_id: int | None
+    ) -> Result:
+        try:
+            return await work
+        except Refused as refusal:
+            return await self._refuse(socket, refusal, event, ack_id)
+        except (database.DatabaseBusy, OperationalError, InterfaceError, TimeoutError) as error:
+            busy = Refused(self.gate.door.codes["busy"], reason=type(error).__name__)
+            return await self._refuse(socket, busy, event, ack_id)
+
+    async def _refuse(
+        self, socket: Socket[T], refusal: Refused, event: object, ack_id: int | None
+    ) -> Ack | None:
+        seat = socket.state
+        spent = self.guard.charge(seat, refusal, now=self.node.now(), now_ms=clock.now_ms())
+        name = event if isinstance(event, str) else ""
+        incident = self.guard.incident(
+            refusal, wire=seat.wire, namespace=self.name, sid=socket.id, event=name
+        )
+        await asyncio.shield(self.guard.record(incident))
+        self.answer_refusal(socket, refusal, name, ack_id)
+        if spent:
+            over = Refused("PENALTY", kind="budget_exceeded", reason=refusal.code)
+            await self.guard.record(
+                self.guard.incident(over, wire=seat.wire, namespace=self.name, sid=socket.id)
+            )
+            socket.session.close(CLOSE_BUDGET_SPENT, detail="violation budget spent")
+        return None
+
+    def answer_refusal(
+        self, socket: Socket[T], refusal: Refused, event: str, ack_id: int | None
+    ) -> None:
+        """Tell the sender; namespaces differ in the words."""
+        raise NotImplementedError
+
+
+def connection_refused(refusal: Refused) -> ConnectionRefused:
+    """A refusal as Socket.IO's CONNECT_ERROR."""
+    data: dict[str, Any] = {
+        "code": refusal.code,
+        "retry": rule(refusal.code).retry,
+        "server_time": clock.now_ms(),
+    }
+    if refusal.retry_after_ms is not None:
+        data["detail"] = {"retry_after_ms": refusal.retry_after_ms}
+    return ConnectionRefused(refusal.code, data)
