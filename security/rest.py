@@ -101,8 +101,8 @@ class StrictJsonParser(BaseParser):
     def parse(
         self,
         stream: IO[Any],
-        media_type: str | None = None,  # noqa: ARG002 - REST framework's signature
-        parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002 - as above
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - any JSON value; the base class expects forms
         """Raises Refused: ``payload_too_large`` or ``malformed``."""
         raw = stream.read(hub().http_body + 1)
@@ -137,8 +137,8 @@ class OrjsonRenderer(BaseRenderer):
     def render(
         self,
         data: Any,  # noqa: ANN401 - REST framework's own signature
-        accepted_media_type: str | None = None,  # noqa: ARG002 - as above
-        renderer_context: Mapping[str, Any] | None = None,  # noqa: ARG002 - as above
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
         return b"" if data is None else orjson.dumps(data, default=str)
 

@@ -177,7 +177,7 @@ class RingBackend(TokenBackend):
             {**payload, "iss": self.issuer}, key.secret, self.algorithm, headers={"kid": key.kid}
         )
 
-    def decode(self, token: str, verify: bool = True) -> dict[str, Any]:  # type: ignore[override]  # noqa: ARG002 - simplejwt's signature, whose `token` is annotated as its own class; never left unverified
+    def decode(self, token: str, verify: bool = True) -> dict[str, Any]:  # type: ignore[override]  # simplejwt annotates the text as its own class; never left unverified
         """The claims of a token whose signature is ours. Raises TokenInvalid."""
         key = self.ring.get(_key_id(token))
         if key is None:

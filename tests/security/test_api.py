@@ -11,7 +11,8 @@ import pytest
 from django.test import Client
 
 from security import clock, door, services
-from security.models import Session, User
+from security.models import AuditEntry, Session, User, Violation
+from security.recorder import recorder
 from security.signatures import MessageKey, from_base64url
 from security.throttle import attempts
 from security.tokens import verify
@@ -474,3 +475,21 @@ def test_no_refusal_repeats_a_secret(ada: User, incidents: list[Incident], secre
     for kept in (token, body["session_secret"], "wrong-password", PASSWORD, secret):
         assert kept not in said
     assert not re.search(r"[0-9a-f]{64}", said)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refusal_and_a_login_are_rows_that_staff_can_read(monkeypatch: Any) -> None:
+    monkeypatch.undo()  # the real recorder, which writes in a thread of its own
+    ada = User.objects.create_user("ada", password=PASSWORD)
+    log_in("wrong")
+    violation = Violation.objects.get()
+    assert (violation.kind, violation.user_id, violation.ip) == (
+        "invalid_credentials",
+        ada.pk,
+        "127.0.0.1",
+    )
+    assert (violation.principal, violation.namespace) == ("ip:127.0.0.1", "/api/token/")
+    log_in()
+    assert recorder().flush(20.0)
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.principal) == ("token_issued", f"user:{ada.pk}")
