@@ -77,6 +77,17 @@ class FeedPage:
     recovered: bool
     events: tuple[FeedEntry, ...]
 
+    def shown(self) -> dict[str, object]:
+        """The page as `GET /api/feed/` and the `feed` event answer it."""
+        return {
+            "epoch": self.epoch,
+            "head": self.head,
+            "recovered": self.recovered,
+            "events": [
+                {"seq": each.seq, "event": each.event, "data": each.data} for each in self.events
+            ],
+        }
+
 
 class Position(NamedTuple):
     """Where a feed is: `(epoch, head)`."""

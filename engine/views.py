@@ -23,6 +23,7 @@ __all__ = [
     "current_jobs",
     "engine_online",
     "engine_status",
+    "job_detail",
     "job_status",
     "live_jobs_by_engine",
     "world_update",
@@ -57,6 +58,17 @@ def job_status(job: Job) -> dict[str, object]:
     if job.error_code:
         body["error"] = {"code": job.error_code, "message": job.error_message}
     return body
+
+
+def job_detail(job: Job) -> dict[str, object]:
+    """A job as HTTP shows it: its status, its place in the build, its result."""
+    return {
+        **job_status(job),
+        "stage": job.stage,
+        "finish": job.finish,
+        "retry_of": job.retry_of_id,
+        "result": job.result,
+    }
 
 
 def build_status(build: Build, *, online: bool) -> dict[str, object]:
