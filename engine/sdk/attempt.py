@@ -161,10 +161,10 @@ class Attempt:
             self.cancel(str(fault))
 
     async def _tidy(self) -> None:
-        """Leave no work behind when the engine itself is cancelled."""
+        """Leave no work behind when the engine itself is cancelled, but a thread that won't end."""
         if self._work is not None and not self._work.done():
             self.cancel(STOPPED)
-            await asyncio.wait({self._work})
+            await asyncio.wait({self._work}, timeout=self._workshop.timing.farewell_s)
 
     # The end.
 

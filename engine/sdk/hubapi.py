@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 from typing import Any, Final, Literal, NoReturn
 from urllib.parse import quote
 
@@ -73,8 +74,7 @@ class HubApi:
 
     async def new_token(self) -> Token:
         """Prove the secret and return a token that was never used."""
-        if not self._clock.known:
-            self._clock.follow((await self._json("GET", TIME_PATH)).get("server_time"))
+        await self._know_the_time()
         answer = await self._json("POST", TOKEN_PATH, json=self._token_request())
         self._clock.follow(answer.get("server_time"))
         self._token = _token(answer)
@@ -88,7 +88,7 @@ class HubApi:
         for tries_left in reversed(range(self._timing.upload_tries)):
             try:
                 headers = await self._bearer() | self._upload_headers(path, place, digest)
-                await self._request("PUT", path, headers=headers, data=data)
+                await self._request("PUT", path, headers=headers, data=BytesIO(data))
             except TryLater as later:
                 if not tries_left:
                     raise
@@ -137,7 +137,13 @@ class HubApi:
             sid="",
         )
 
+    async def _know_the_time(self) -> None:
+        """Ask the hub for the time, if it has not told or has refused a signature for its age."""
+        if not self._clock.known:
+            self._clock.follow((await self._json("GET", TIME_PATH)).get("server_time"))
+
     async def _bearer(self) -> dict[str, str]:
+        await self._know_the_time()
         token = self._token
         if token is None or token.expires_at_ms - self._clock.now_ms() < TOKEN_SPARE_MS:
             token = await self.new_token()

@@ -69,6 +69,8 @@ class FakeHub:
         self.token_life_ms = 3_600_000
         self.heartbeat_ms = 60_000
         self.silent_after_ms = 90_000
+        self.mute_sessions = 0
+        self.session_changes: Json = {}
         self.said: list[Said] = []
         self.faults: list[str] = []
         self.connections: list[Connection] = []
@@ -252,7 +254,11 @@ class FakeHub:
         """Send the session after CONNECT, which the library sends when its handler returned."""
         while not self._sio.manager.is_connected(connection.sid, NAMESPACE):  # noqa: ASYNC110 - the library has no event for it
             await asyncio.sleep(0)
-        await self._sio.emit("session", self.session(), to=connection.sid, namespace=NAMESPACE)
+        if self.mute_sessions:
+            self.mute_sessions -= 1
+            return
+        body = self.session() | self.session_changes
+        await self._sio.emit("session", body, to=connection.sid, namespace=NAMESPACE)
 
     def session(self) -> Json:
         connection = self.connections[-1]

@@ -161,3 +161,56 @@ async def test_an_introduction_that_the_hub_never_takes_ends_the_run(
     hub.acks["engine_ready"] = [{"ok": False, "error": "PAYLOAD_INVALID"}]
     with pytest.raises(HubRefused, match="PAYLOAD_INVALID"):
         await engine.run()
+
+
+async def test_an_engine_outlives_its_hub(hub: FakeHub, engine: Engine, running: Running) -> None:
+    async with running(engine):
+        await hub.hears("engine_ready")
+        await hub.stop()
+        successor = FakeHub()
+        successor.key = hub.key
+        await successor.start(int(hub.url.rpartition(":")[2]))
+        await successor.hears("engine_ready")
+        engine.stop()
+        await successor.hears("engine_draining")
+    await successor.stop()
+    assert successor.faults == []
+
+
+async def test_an_engine_waits_for_a_hub_that_is_not_there_yet(running: Running) -> None:
+    hub = FakeHub()
+    await hub.start()
+    await hub.stop()
+    engine = Engine(hub.url, NAME, hub.secret, timing=QUICK)
+    async with running(engine) as task:
+        late = FakeHub()
+        late.key = hub.key
+        await late.start(int(hub.url.rpartition(":")[2]))
+        await late.hears("engine_ready")
+        assert not task.done()
+    await late.stop()
+
+
+async def test_a_session_that_makes_no_sense_ends_the_run(hub: FakeHub, engine: Engine) -> None:
+    hub.session_changes = {"server_nonce": "short"}
+    with pytest.raises(HubRefused, match="session_malformed"):
+        await engine.run()
+
+
+async def test_a_hub_that_never_sends_a_session_is_tried_again(
+    hub: FakeHub, running: Running
+) -> None:
+    hub.mute_sessions = 1
+    engine = Engine(hub.url, NAME, hub.secret, timing=replace(QUICK, connect_s=0.2))
+    async with running(engine):
+        await hub.hears("engine_ready")
+    assert len(hub.connections) == 2
+
+
+async def test_every_heartbeat_lists_the_attempts(
+    hub: FakeHub, engine: Engine, running: Running
+) -> None:
+    hub.heartbeat_ms = 10
+    async with running(engine):
+        beat = await hub.hears("engine_heartbeat", count=3)
+    assert beat.body == {"attempts": []}
