@@ -41,6 +41,7 @@ class StaffLoginForm(AdminAuthenticationForm):
                 report_refusal(request, refused)
                 raise self._error(refused) from None
             self.confirm_login_allowed(self.user_cache)
+            _audit(request, "staff_logged_in", self.user_cache)
         return self.cleaned_data
 
     def _error(self, refused: Refused) -> ValidationError:
@@ -109,12 +110,17 @@ class RecordAdmin(ReadOnlyAdmin):
 
 def audit_staff(request: HttpRequest, action: str, target: Model) -> None:
     """Record what a member of staff did, and to what."""
+    name = target._meta.model_name  # noqa: SLF001 - Django's public _meta
+    _audit(request, action, request.user, target=f"{name}:{target.pk}")
+
+
+def _audit(request: HttpRequest, action: str, user: Any, *, target: str = "") -> None:  # noqa: ANN401 - whatever Django takes for a user
     audit.append(
         action,
-        principal=f"user:{request.user.pk}",
-        user_id=request.user.pk,
+        principal=f"user:{user.pk}",
+        user_id=user.pk,
         ip=address_of(request) or None,
-        target=f"{target._meta.model_name}:{target.pk}",  # noqa: SLF001 - Django's public _meta
+        target=target,
     )
 
 

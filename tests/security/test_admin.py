@@ -206,12 +206,15 @@ def log_in(name: str, password: str) -> Any:
     return Client().post(reverse("admin:login"), {"username": name, "password": password})
 
 
-def test_staff_log_in_and_others_do_not(ada: User, incidents: list[Incident]) -> None:
+def test_staff_log_in_and_others_do_not(
+    ada: User, incidents: list[Incident], entries: list[Any]
+) -> None:
     assert log_in("ada", "correct horse").status_code == 200
     User.objects.update(is_staff=True)
     assert log_in("ada", "correct horse").status_code == 302
     assert log_in("ada", "wrong").status_code == 200
     assert [each.kind for each in incidents] == ["invalid_credentials"]
+    assert entries == [("staff_logged_in", "")]
 
 
 def test_the_admins_door_is_limited_like_the_apis(ada: User, incidents: list[Incident]) -> None:
