@@ -105,6 +105,9 @@ class Bench:
             ran += batch
         return ran
 
+    def beat(self, session: str, *attempts: str) -> Outcome:
+        return dispatcher.heartbeat(session, list(attempts), now=self.now)
+
     @staticmethod
     def claim(job: Delivery) -> tuple[str, str, str]:
         return job.engine_session_id, str(job.body["job_id"]), str(job.body["attempt_id"])
