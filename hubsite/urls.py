@@ -12,7 +12,7 @@ urlpatterns = [
     path("", pages.console, name="console"),
     path("admin/", admin.site.urls),
     path("api/", include("security.urls")),
-    # ENGINE path("api/", include("engine.urls")),
+    path("api/", include("engine.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
