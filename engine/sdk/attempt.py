@@ -205,8 +205,13 @@ class Attempt:
 
 
 def failure(code: str, message: str, *, retryable: bool) -> Outcome:
-    """Return the report of a failure; a long message is cut."""
-    error = {"code": code, "message": message[:LONGEST_MESSAGE], "retryable": retryable}
+    """Return the report of a failure; a long message is cut.
+
+    What strict JSON has no place for (U+0000, lone surrogates) becomes a question mark: a message
+    that the hub refuses would leave the job to its lease.
+    """
+    text = message[:LONGEST_MESSAGE].replace("\0", "?").encode(errors="replace").decode()
+    error = {"code": code, "message": text, "retryable": retryable}
     return Outcome("job_failed", {"error": error})
 
 

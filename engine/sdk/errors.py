@@ -14,6 +14,9 @@ EngineError
 '-- JobFailed          raised by a handler to fail its job with a code of its own
 """
 
+import re
+from typing import Final
+
 __all__ = [
     "AckMissing",
     "AttemptOver",
@@ -28,6 +31,9 @@ __all__ = [
     "SpecMismatch",
     "TryLater",
 ]
+
+
+_ERROR_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class EngineError(Exception):
@@ -132,9 +138,14 @@ class ReportRefused(EngineError):
 
 
 class JobFailed(EngineError):
-    """Raise this in a handler to fail the job; `retryable` asks the hub for another attempt."""
+    """Raise this in a handler to fail the job; `retryable` asks the hub for another attempt.
+
+    Raises `ValueError` for a code that the hub would not take: 1 to 64 of A-Z a-z 0-9 _ . -
+    """
 
     def __init__(self, code: str, message: str = "", *, retryable: bool = False) -> None:
+        if not _ERROR_CODE.fullmatch(code):
+            raise ValueError(f"an error's code is a short ASCII word, not {code!r}")
         super().__init__(code, message)
         self.code = code
         self.message = message

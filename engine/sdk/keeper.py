@@ -185,7 +185,7 @@ class Keeper:
             code = str(ack.get("error", ""))
             log.warning("%s refused: %s", event, code, extra={"action": "engine.refused"})
             if code in _INTRODUCTION_REFUSED:
-                raise HubRefused(code, event)
+                raise HubRefused(code, f"{event}: {ack.get('message', '')}")
             if code == _UNHEARD:
                 raise TryLater(code)
             self._clock.follow(ack.get("server_time"))

@@ -30,7 +30,13 @@ _OVER: Final = frozenset(
     }
 )
 _REFUSED: Final = frozenset(
-    {"PAYLOAD_INVALID", "ENGINE_PACKET_INCOMPLETE", "ENGINE_SIGNATURE_INVALID"}
+    {
+        "PAYLOAD_INVALID",
+        "PAYLOAD_TOO_COMPLEX",
+        "PAYLOAD_TOO_LARGE",
+        "ENGINE_PACKET_INCOMPLETE",
+        "ENGINE_SIGNATURE_INVALID",
+    }
 )
 
 
@@ -104,7 +110,7 @@ class Reporter:
         return self._judge(event, ack)
 
     def _judge(self, event: str, ack: Mapping[str, Any]) -> float:
-        code = str(ack.get("error", ""))
+        code = str(ack.get("error", "")).upper()
         log.info("%s refused: %s", event, code, extra={"action": "engine.report_refused"})
         if code in _OVER:
             raise AttemptOver(code)

@@ -16,6 +16,7 @@ __all__ = ["Roster"]
 log = logging.getLogger("engine.sdk")
 
 SUPERSEDED: Final = "superseded"
+LOST: Final = "lease_lost"
 REMEMBERED_OUTCOMES: Final = 256  # a late second delivery of an ended attempt gets the same answer
 
 
@@ -42,6 +43,8 @@ class Roster:
                 self._take(Job.from_wire(body))
             elif event == "job_abort":
                 self._abort(body)
+            elif event == "heartbeat_ack":
+                self._lose(body.get("stale"))
         except BadMessage as fault:
             log.warning("%s: %s", event, fault, extra={"action": "engine.bad_message"})
             self._refuse(fault.reason)
@@ -76,6 +79,12 @@ class Roster:
         attempt = self._attempts.get(str(body.get("attempt_id")))
         if attempt is not None:
             attempt.cancel(ABORTED, str(body.get("reason", "")))
+
+    def _lose(self, stale: object) -> None:
+        """Stop the attempts that this connection does not hold: their leases are over."""
+        for name in stale if isinstance(stale, list) else ():
+            if isinstance(name, str) and name in self._attempts:
+                self._attempts[name].cancel(LOST)
 
     def _supersede(self, job_id: str) -> None:
         """Stop earlier attempts at a job: that the hub made a new one means that they lost it."""

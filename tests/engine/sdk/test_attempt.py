@@ -247,3 +247,23 @@ async def test_an_abort_of_a_job_in_the_queue_ends_it_before_it_starts(
         failed = await hub.hears("job_failed")
         assert failed.body["attempt_id"] == "a2"
         assert len(hub.all("job_started")) == 1
+
+
+async def test_a_message_that_json_has_no_place_for_is_still_a_report(
+    hub: FakeHub, engine: Engine, running: Running
+) -> None:
+    @engine.job("BUILD_SCENE")
+    async def build(_job: Job, _context: Context) -> None:
+        raise JobFailed("odd", "a\0b\ud800c")
+
+    async with running(engine):
+        await hub.hears("engine_ready")
+        await hub.submit()
+        failed = await hub.hears("job_failed")
+    assert failed.body["error"]["message"] == "a?b?c"
+
+
+@pytest.mark.parametrize("code", ["", "two words", "x" * 65, "é"])
+def test_a_code_that_the_hub_would_refuse_is_refused_at_once(code: str) -> None:
+    with pytest.raises(ValueError, match="code"):
+        JobFailed(code)

@@ -4,6 +4,8 @@ import asyncio
 import threading
 from typing import Any
 
+import pytest
+
 from engine.sdk import Context, Engine, Job
 from tests.engine.fake_hub import FakeHub, Running, nothing
 
@@ -105,3 +107,33 @@ async def test_heartbeats_list_what_still_needs_its_lease(
         await hub.until(lambda: hub.all("engine_heartbeat")[-1].body == {"attempts": []})
         stop.set()
         await hub.hears("job_failed")
+
+
+async def test_an_attempt_whose_lease_is_over_is_stopped_by_the_next_heartbeat(
+    hub: FakeHub, engine: Engine, running: Running
+) -> None:
+    @engine.job("BUILD_SCENE")
+    async def build(_job: Job, _context: Context) -> None:
+        await asyncio.Event().wait()
+
+    async with running(engine):
+        await hub.hears("engine_ready")
+        await hub.submit()
+        await hub.hears("job_started")
+        await hub.send("heartbeat_ack", {"renewed": 0, "stale": ["a9", "a1", 7]})
+        failed = await hub.hears("job_failed")
+    assert failed.body["error"]["code"] == "lease_lost"
+
+
+@pytest.mark.parametrize("body", [{}, {"stale": None}, {"stale": []}, {"stale": [[]]}])
+async def test_other_heartbeat_answers_change_nothing(
+    hub: FakeHub, engine: Engine, running: Running, body: dict[str, object]
+) -> None:
+    engine.job("BUILD_SCENE")(nothing)
+    async with running(engine):
+        await hub.hears("engine_ready")
+        await hub.send("heartbeat_ack", body)
+        await hub.send("ready_ack", body)
+        await hub.submit()
+        await hub.hears("job_completed")
+    assert engine.dropped == {}
