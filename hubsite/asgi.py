@@ -9,14 +9,15 @@ from django.urls import path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hubsite.settings")
 django_application = get_asgi_application()
 
-from hubsite.composition import server  # noqa: E402 - the apps must be ready first
+from hubsite.bodies import BoundedBodies  # noqa: E402 - the apps must be ready first
+from hubsite.composition import body_limit, server  # noqa: E402 - the apps must be ready first
 from hubsite.lifespan import Lifespan  # noqa: E402 - as above
 from hubsite.notfound import no_such_socket  # noqa: E402 - as above
 
 hub = server()
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": BoundedBodies(django_application, limit_of=body_limit),
         "websocket": URLRouter(
             [  # Channels routes by Django's path(), whose types know only views
                 path("socket.io/", hub.websocket),  # type: ignore[arg-type, list-item]

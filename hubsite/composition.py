@@ -3,9 +3,10 @@
 Every other module is given what it needs; here is decided what that is.
 """
 
+from collections.abc import Mapping
 from functools import cache
 
-from engine import feed, views
+from engine import artifacts, feed, views
 from engine.actions import world_actions
 from engine.coordinator import Coordinator
 from engine.namespace import EngineNamespace
@@ -16,10 +17,10 @@ from realtime.outbox import OutboxLimits
 from realtime.protocol import Limits
 from realtime.server import Server
 from realtime.state.memory import MemoryNonceStore
-from security import door
+from security import database, door
 from security.conf import HubSettings, hub
 
-__all__ = ["server"]
+__all__ = ["body_limit", "server"]
 
 
 @cache
@@ -60,3 +61,10 @@ def limits_of(settings: HubSettings) -> Limits:
         connect_timeout_ms=int(settings.connect_deadline_s * 1000),
         max_namespaces=settings.namespaces_per_socket,
     )
+
+
+async def body_limit(method: str, path: str, headers: Mapping[str, str]) -> int:
+    """How many bytes the body of a request may have; asks the database only for uploads."""
+    if method != "PUT":
+        return hub().http_body
+    return await database.read(artifacts.body_limit, method, path, headers)

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 MANAGE = CHECKOUT / "manage.py"
@@ -41,7 +41,7 @@ class LiveHub:
         self._listening = threading.Event()
         self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> "LiveHub":
+    def __enter__(self) -> Self:
         self.manage("migrate", "--verbosity", "0")
         self.start()
         return self

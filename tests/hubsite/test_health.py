@@ -1,0 +1,60 @@
+"""Health, readiness and metrics."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from hubsite import health
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_process_answers() -> None:
+    answer = Client().get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"ok": True})
+
+
+def test_a_hub_with_everything_in_place_is_ready() -> None:
+    answer = Client().get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {"ok": True, "checks": dict.fromkeys(health.CHECKS, True)}
+
+
+@pytest.mark.parametrize("part", sorted(health.CHECKS))
+def test_one_failing_part_is_named_and_makes_it_unready(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> bool:
+        raise OSError("gone")
+
+    monkeypatch.setitem(health.CHECKS, part, fails)
+    answer = Client().get("/readyz")
+    assert answer.status_code == 503
+    assert [name for name, works in answer.json()["checks"].items() if not works] == [part]
+
+
+def test_metrics_are_for_loopback() -> None:
+    answer = Client().get("/metrics")
+    assert answer.status_code == 200
+    assert b"hub_violations" in answer.content
+
+
+@pytest.mark.parametrize(
+    ("header", "status"), [({}, 403), ({"Authorization": "Bearer wrong"}, 403)]
+)
+def test_metrics_refuse_a_stranger(header: dict[str, str], status: int) -> None:
+    answer = Client(REMOTE_ADDR="203.0.113.9", headers=header).get("/metrics")
+    assert answer.status_code == status
+    assert answer.json()["code"] == "forbidden"
+
+
+def test_metrics_accept_the_bearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Settings:
+        metrics_token = "scrape-me"
+        trusted_proxies: tuple[str, ...] = ()
+
+    settings: Any = Settings()
+    monkeypatch.setattr(health, "hub", lambda: settings)
+    stranger = Client(REMOTE_ADDR="203.0.113.9", headers={"Authorization": "Bearer scrape-me"})
+    assert stranger.get("/metrics").status_code == 200
