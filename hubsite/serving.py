@@ -7,7 +7,8 @@ of a request has ten seconds to arrive, and a peer that never reads can be dropp
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
 import uvicorn
@@ -69,6 +70,14 @@ class HubServer(uvicorn.Server):
         super().__init__(config)
         self._hub = hub
         self._on_started = on_started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """A stop that was asked for is no failure: uvicorn would raise the signal once more at the
+        end, which kills the process with what it still has to tidy up."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         await super().startup(sockets)

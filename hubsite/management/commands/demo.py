@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ class Command(BaseCommand):
         config = configure(application, limits(), host=options["host"], port=options["port"])
         started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         server = HubServer(config, hub, on_started=started.set_result)
+        _stop_with_the_terminal(server)
         serving = asyncio.create_task(server.serve())
         first: set[asyncio.Future[Any]] = {serving, started}
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
@@ -88,6 +90,13 @@ class Command(BaseCommand):
             )
         )
         self.stdout.flush()
+
+
+def _stop_with_the_terminal(server: HubServer) -> None:
+    """A window that is closed ends the demo as Ctrl-C does; the engine would outlive it."""
+    with contextlib.suppress(NotImplementedError, AttributeError):  # Windows knows no SIGHUP
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, lambda: setattr(server, "should_exit", True))
 
 
 async def _stop(engine: "subprocess.Popen[bytes]") -> None:
