@@ -7,7 +7,7 @@ the reaper run every second, in any process.
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, ParamSpec
+from typing import Any, Final, ParamSpec, Protocol
 
 from engine import dispatcher, views
 from engine.leases import RESCUE_EVERY_S
@@ -16,10 +16,7 @@ from realtime.hub import EVERYBODY, HubNamespace, user_room
 from realtime.node import Node
 from security import database
 
-if TYPE_CHECKING:  # the two know each other; composition introduces them
-    from engine.namespace import EngineNamespace
-
-__all__ = ["Coordinator"]
+__all__ = ["CLOSE_REPLACED", "Coordinator", "EngineLines"]
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +25,30 @@ P = ParamSpec("P")
 STATUS_INTERVAL_S: Final = 0.25  # engine_status is told at most four times a second
 
 
+CLOSE_REPLACED: Final = "close_replaced"
+"""Not an event of the wire: between processes it asks the owner to close the socket with 4409."""
+
+
+class EngineLines(Protocol):
+    """Whoever holds the sockets of engines."""
+
+    def deliver(self, engine_session_id: str, event: str, body: Mapping[str, object]) -> None:
+        """Sign and send; a connection that is not here loses it."""
+
+
 class Coordinator:
     """Decisions on database threads, effects on the loop."""
 
     def __init__(self) -> None:
         self._people: HubNamespace
-        self._engines: EngineNamespace
+        self._engines: EngineLines
         self._node: Node
         self._assigning = False
         self._assign_again = False
         self._status_due = False
 
-    def connect(self, *, people: HubNamespace, engines: "EngineNamespace") -> None:
-        """Meet the two namespaces whose sockets the effects are for."""
+    def connect(self, *, people: HubNamespace, engines: EngineLines) -> None:
+        """Meet those whose sockets the effects are for."""
         self._people, self._engines = people, engines
 
     def start(self, node: Node) -> None:
@@ -139,10 +147,6 @@ class Coordinator:
         self._status_due = False
         status = await database.read(views.engine_status)
         self._people.broadcast([EVERYBODY], "engine_status", status)
-
-
-CLOSE_REPLACED: Final = "close_replaced"
-"""Not an event of the wire: between processes it asks the owner to close the socket with 4409."""
 
 
 def _topic(node_id: str) -> str:
