@@ -91,12 +91,12 @@ class LiveHub:
     def _read(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.lines.append(line)
-            if GREETING in line and not self.url:
-                self.url = GREETING + line.partition(GREETING)[2].split("/")[0].split()[0]
-            if GREETING in line:
-                self._listening.set()
+        with self._process.stdout as output:
+            for line in output:
+                self.lines.append(line)
+                if GREETING in line and not self._listening.is_set():
+                    self.url = GREETING + line.partition(GREETING)[2].split("/")[0].split()[0]
+                    self._listening.set()
 
     # -- the command line
 
