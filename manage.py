@@ -5,6 +5,8 @@ import os
 import sys
 
 from hubsite.modes import choose_mode
+from security.conf import BadSetting
+from security.keys import BadKey
 
 
 def main() -> None:
@@ -13,7 +15,10 @@ def main() -> None:
     choose_mode(sys.argv, os.environ)
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - settings first
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except (BadKey, BadSetting) as fault:
+        sys.exit(f"The hub does not start. {fault}")
 
 
 if __name__ == "__main__":

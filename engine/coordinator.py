@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, ParamSpec, Protocol
 
+from django.db import DatabaseError
+
 from engine import dispatcher, views
 from engine.leases import RESCUE_EVERY_S
 from engine.outcome import Delivery, Outcome
@@ -118,6 +120,8 @@ class Coordinator:
                 self.carry_out(outcome)
                 if not (outcome.deliveries or self._assign_again):
                     return
+        except (DatabaseError, database.DatabaseBusy) as error:
+            log.warning("nothing was assigned, the next second tries again: %s", error)
         finally:
             self._assigning = False
 
@@ -131,6 +135,8 @@ class Coordinator:
                 outcome = await self.decide(dispatcher.rescue)
                 more = bool(outcome.reply["more"])
             self.wake()  # a pause between attempts may be over
+        except (DatabaseError, database.DatabaseBusy) as error:
+            log.warning("the reaper did not reach the database: %s", error)
         finally:
             self._node.timers.after(RESCUE_EVERY_S, self._rescue_soon)
 

@@ -15,7 +15,7 @@ from hubsite.composition import server
 from security.addresses import address_of
 from security.conf import hub
 
-__all__ = ["healthz", "metrics", "readyz"]
+__all__ = ["healthz", "metrics", "pending_migrations", "readyz"]
 
 
 @require_safe
@@ -53,9 +53,14 @@ def _database() -> bool:
         return bool(cursor.fetchone())
 
 
-def _migrations() -> bool:
+def pending_migrations() -> bool:
+    """Whether the database lacks a migration that this code has."""
     executor = MigrationExecutor(connection)
-    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _migrations() -> bool:
+    return not pending_migrations()
 
 
 def _layer() -> bool:

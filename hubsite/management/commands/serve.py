@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from hubsite.asgi import application, hub
+from hubsite.health import pending_migrations
 from hubsite.serving import HubServer, configure
 from security.conf import hub as limits
 
@@ -21,6 +22,8 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="0 takes any free port")
 
     def handle(self, *_args: Any, **options: Any) -> None:  # noqa: ANN401 - Django's signature
+        if pending_migrations():
+            raise CommandError("The database is not up to date: run manage.py migrate first.")
         config = configure(application, limits(), host=options["host"], port=options["port"])
         server = HubServer(config, hub, on_started=lambda port: self._greet(options["host"], port))
         server.run()
