@@ -11,6 +11,8 @@ settings.register_profile(
 )
 settings.load_profile("hub")
 
+pytest_plugins = ["tests.services"]
+
 
 @pytest.fixture(autouse=True)
 def records_end_with_the_test() -> Iterator[None]:

@@ -1,4 +1,7 @@
-"""Settings of the test run: throw-away keys and data, a database file that threads can share."""
+"""Settings of the test run: throw-away keys and data, a database that threads can share.
+
+With ``DATABASE_URL`` the tests run on that server instead of SQLite, in a database of their own.
+"""
 
 import os
 import tempfile
@@ -11,4 +14,5 @@ from hubsite.settings import *  # noqa: F403 - the variables above come first
 from hubsite.settings import DATA_DIR, DATABASES
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-DATABASES["default"].setdefault("TEST", {})["NAME"] = str(DATA_DIR / "test.sqlite3")
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"].setdefault("TEST", {})["NAME"] = str(DATA_DIR / "test.sqlite3")
