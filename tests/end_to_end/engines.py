@@ -16,14 +16,14 @@ STOPS_WITHIN_S = 15.0
 @contextmanager
 def reference_engine(hub: LiveHub, name: str = "reference") -> Iterator[None]:
     """Run ``manage.py engine`` until the block ends, and see it end well."""
-    secret = hub.add_service(name)
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HUB_ENGINE_SECRET": hub.add_service(name),
+        "HUB_DATA_DIR": str(hub.data_dir),
+    }
     process = subprocess.Popen(
         [sys.executable, str(MANAGE), "engine", "--url", hub.url, "--name", name],
-        env={
-            "PATH": os.environ["PATH"],
-            "HUB_ENGINE_SECRET": secret,
-            "HUB_DATA_DIR": str(hub.data_dir),
-        },
+        env=environ,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=CHECKOUT,

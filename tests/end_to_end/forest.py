@@ -1,5 +1,6 @@
 """The forest, a sample world of the console, and what must be true of every build of it."""
 
+import itertools
 import json
 from typing import Any
 
@@ -23,6 +24,6 @@ def assert_stages_were_in_order(jobs: list[dict[str, Any]]) -> None:
     done = [job for job in jobs if job["status"] == "completed"]
     stages = [[job for job in done if job["job_type"] == job_type] for job_type in STAGES]
     assert [len(stage) for stage in stages] == [1, 1, FOREST_JOBS - 2]
-    for before, after in zip(stages, stages[1:], strict=False):
+    for before, after in itertools.pairwise(stages):
         finished = max(job["finished_at"] for job in before)
         assert finished <= min(job["dispatched_at"] for job in after)
