@@ -1,11 +1,13 @@
 """An Engine.IO v4 and Socket.IO v5 server as a pure core: frames in, events out, no input/output.
 
-It knows no hub, no transport, no clock. `Connection` is the whole of it for a shell; the codecs
-`engineio` and `socketio` serve broadcasts and polling bodies.
+It knows no hub, no transport, no clock. `Connection` is the whole of it for a shell, or
+`EngineConnection` where only Engine.IO is spoken; the codecs `engineio` and `socketio` serve
+broadcasts and polling bodies.
 """
 
 from realtime.protocol import engineio, socketio
-from realtime.protocol.connection import Connection, Meter, Namespaces
+from realtime.protocol.connection import Connection, Namespaces
+from realtime.protocol.engine import EngineConnection, Meter
 from realtime.protocol.engineio import Frame
 from realtime.protocol.errors import LocalProtocolError, ProtocolError
 from realtime.protocol.events import (
@@ -15,6 +17,7 @@ from realtime.protocol.events import (
     DisconnectReceived,
     Event,
     EventReceived,
+    MessageReceived,
     PongReceived,
     Throttled,
     UnknownAck,
@@ -31,6 +34,7 @@ __all__ = [
     "ConnectReceived",
     "Connection",
     "DisconnectReceived",
+    "EngineConnection",
     "Event",
     "EventReceived",
     "Frame",
@@ -38,6 +42,7 @@ __all__ = [
     "Heartbeat",
     "Limits",
     "LocalProtocolError",
+    "MessageReceived",
     "Meter",
     "Namespaces",
     "PongReceived",

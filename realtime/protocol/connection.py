@@ -1,14 +1,15 @@
 """One Engine.IO session with its Socket.IO namespaces: frames in, events out, and back.
 
-Sections "Heartbeat" of Engine.IO v4 and "Connection to a namespace" of Socket.IO v5. No socket,
-no clock, no task: the shell brings frames and the time, drains `frames_to_send()` and obeys
-`wakes_at()`. It is the same for WebSocket and long-polling, and for a session that upgrades.
+Section "Connection to a namespace" of Socket.IO v5, on top of `realtime.protocol.engine`. No
+socket, no clock, no task: the shell brings frames and the time, drains `frames_to_send()` and obeys
+`wakes_at()`.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 from realtime.protocol import engineio, socketio
+from realtime.protocol.engine import EngineConnection, Meter
 from realtime.protocol.engineio import Frame
 from realtime.protocol.errors import (
     ConnectedTwice,
@@ -16,12 +17,9 @@ from realtime.protocol.errors import (
     NamespaceNotJoined,
     NoConnectPending,
     NotJoined,
-    PayloadTooLarge,
-    ProtocolError,
     TooManyNamespaces,
     UnexpectedBinary,
     UnexpectedText,
-    WrongDirection,
 )
 from realtime.protocol.events import (
     AckReceived,
@@ -30,11 +28,9 @@ from realtime.protocol.events import (
     DisconnectReceived,
     Event,
     EventReceived,
-    PongReceived,
     Throttled,
     UnknownAck,
 )
-from realtime.protocol.heartbeat import Heartbeat
 from realtime.protocol.limits import Limits
 from realtime.protocol.reasons import CloseReason
 
@@ -43,9 +39,6 @@ __all__ = ["INVALID_NAMESPACE", "Connection", "Meter", "Namespaces"]
 # The Node server's message for a namespace that it does not have.
 INVALID_NAMESPACE: Final = "Invalid namespace"
 
-# (packet type, bytes on the wire, now) -> milliseconds to wait, 0 to go on. Only the answer for an
-# EVENT or BINARY_EVENT is obeyed. Attachments come as MESSAGE of Engine.IO.
-Meter: TypeAlias = Callable[[engineio.PacketType | socketio.PacketType, int, float], int]
 Namespaces: TypeAlias = Container[str] | Callable[[str], bool]
 
 _MESSAGE: Final = engineio.PacketType.MESSAGE
@@ -66,13 +59,11 @@ class _Membership:
         self.awaited: set[int] = set()
 
 
-class Connection:
+class Connection(EngineConnection):
     """The server's side of one session.
 
     `sid` is the Engine.IO id, secret and never a Socket.IO id. `namespaces` says which ones exist.
-    `upgrades` goes into the open packet, which is the first frame to send. `now` is always a
-    monotonic time in seconds. Once closed, frames are ignored and commands do nothing, because a
-    handler cannot know that its peer has just gone; what was queued before can still be sent.
+    Once closed, commands do nothing, as in the base class.
     """
 
     def __init__(
@@ -85,17 +76,13 @@ class Connection:
         meter: Meter | None = None,
         upgrades: Sequence[str] = (),
     ) -> None:
-        self._limits = limits
+        super().__init__(sid=sid, limits=limits, now=now, meter=meter, upgrades=upgrades)
         self._exists = namespaces if callable(namespaces) else namespaces.__contains__
-        self._meter = meter
-        self._heartbeat = Heartbeat(limits.ping_interval_ms, limits.ping_timeout_ms, now)
         self._connect_deadline: float | None = now + limits.connect_timeout_ms / 1000
         self._pending: set[str] = set()
         self._memberships: dict[str, _Membership] = {}
         self._partial: socketio.Reassembly | None = None
         self._next_ack_id = 0
-        self._close_reason: CloseReason | None = None
-        self._queue: list[Frame] = [engineio.handshake(sid, upgrades, limits)]
 
     # State
 
@@ -104,89 +91,30 @@ class Connection:
         """The joined namespaces, in the order of joining, each with its Socket.IO id."""
         return {name: member.socket_id for name, member in self._memberships.items()}
 
-    @property
-    def closed(self) -> bool:
-        """Whether the session is over."""
-        return self._close_reason is not None
-
-    @property
-    def close_reason(self) -> CloseReason | None:
-        """Why the session is over, `None` while it is not."""
-        return self._close_reason
-
     # Frames in
 
-    def receive_payload(self, body: Frame, *, now: float) -> Sequence[Event]:
-        """Take the body of a polling request; return its packets' events up to the first fault.
-
-        The size of the whole body is the shell's business, which answers 413 while it streams in.
-        """
-        events: list[Event] = []
-        try:
-            for segment in engineio.split_payload(body):
-                events.extend(self.receive_frame(segment, now=now))
-                if self._close_reason is not None:
-                    break
-        except ProtocolError as fault:
-            events.extend(self._fail(fault))
-        return events
-
-    def receive_frame(self, frame: Frame, *, now: float) -> Sequence[Event]:
-        """Take one WebSocket frame, which is one packet; return what it means, often nothing.
-
-        Never raises for what a peer sends: a fault closes the connection and the last event is
-        `Closed`.
-        """
-        if self._close_reason is not None:
-            return ()
-        try:
-            size = engineio.frame_size(frame)
-            if size > self._limits.max_payload:
-                raise PayloadTooLarge(size, self._limits.max_payload)
-            packet_type, data = engineio.decode(frame)
-            if packet_type is not _MESSAGE:
-                return self._receive_control(packet_type, size, now)
-            if isinstance(data, bytes):
-                return self._receive_attachment(data, size, now)
-            return self._receive_message(data, size, now)
-        except ProtocolError as fault:
-            return self._fail(fault)
-
-    def _receive_control(
-        self, packet_type: engineio.PacketType, size: int, now: float
-    ) -> Sequence[Event]:
-        if self._meter is not None:
-            self._meter(packet_type, size, now)
-        if packet_type is engineio.PacketType.PONG:
-            self._heartbeat.pong(now)
-            return (PongReceived(),)
-        if packet_type is engineio.PacketType.CLOSE:
-            return self.close(CloseReason.TRANSPORT_CLOSE, "the client closed the session")
-        if packet_type is engineio.PacketType.PING:
-            raise WrongDirection(packet_type.name)
-        # OPEN, UPGRADE and NOOP mean nothing here; the Node server ignores them as well.
-        return ()
-
-    def _receive_message(self, text: str, size: int, now: float) -> Sequence[Event]:
+    def _receive_message(self, data: Frame, size: int, now: float) -> Sequence[Event]:
+        if isinstance(data, bytes):
+            return self._receive_attachment(data, size, now)
         if self._partial is not None:
             raise UnexpectedText
-        header = socketio.decode_header(text, max_attachments=self._limits.max_attachments)
+        header = socketio.decode_header(data, max_attachments=self._limits.max_attachments)
         packet_type, attachments, namespace, ack_id, _ = header
         pause = 0 if self._meter is None else self._meter(packet_type, size, now)
         if packet_type is _CONNECT:
-            return self._receive_connect(header, text)
+            return self._receive_connect(header, data)
         self._must_be_joined(packet_type, namespace)
         if pause > 0 and (packet_type is _EVENT or packet_type is _BINARY_EVENT):
             if attachments:
                 self._partial = socketio.Reassembly(header, None)
             return (Throttled(namespace, ack_id, pause),)
-        data = socketio.decode_data(header, text)
+        args = socketio.decode_data(header, data)
         if packet_type is _EVENT:
-            return (EventReceived(namespace, data, ack_id),)
+            return (EventReceived(namespace, args, ack_id),)
         if attachments:
-            self._partial = socketio.Reassembly(header, data)
+            self._partial = socketio.Reassembly(header, args)
             return ()
-        return self._ended(namespace) if packet_type is _DISCONNECT else self._acked(header, data)
+        return self._ended(namespace) if packet_type is _DISCONNECT else self._acked(header, args)
 
     def _must_be_joined(self, packet_type: socketio.PacketType, namespace: str) -> None:
         if packet_type is _CONNECT_ERROR:
@@ -270,11 +198,6 @@ class Connection:
             self._membership(namespace)
             self._queue.extend(socketio.encode_event(namespace, args, ack_id))
 
-    def send_encoded(self, frames: Iterable[Frame]) -> None:
-        """Queue the frames of one message that were encoded for many; they are trusted."""
-        if self._close_reason is None:
-            self._queue.extend(frames)
-
     def acknowledge(self, namespace: str, ack_id: int, args: Sequence[Any]) -> None:
         """Queue the answer to an event; at most one for each, which the caller ensures.
 
@@ -319,14 +242,6 @@ class Connection:
                 self._queue.extend(socketio.encode_disconnect(namespace))
         return self.close(CloseReason.SERVER_NAMESPACE_DISCONNECT)
 
-    def close(self, reason: CloseReason, detail: str = "") -> Sequence[Event]:
-        """End the session, by our wish or because the transport is gone; return the `Closed`, once.
-
-        The caller's duty: flush `frames_to_send()`, then close the transport (on polling with a
-        last `engineio.CLOSE`).
-        """
-        return self._close(Closed(reason, detail, tuple(self._memberships)))
-
     def _answer_connect(self, namespace: str) -> None:
         if namespace not in self._pending:
             raise NoConnectPending(namespace)
@@ -338,45 +253,26 @@ class Connection:
             raise NamespaceNotJoined(namespace)
         return member
 
-    def _fail(self, fault: ProtocolError) -> Sequence[Event]:
-        return self._close(Closed(fault.reason, str(fault), tuple(self._memberships), type(fault)))
-
     def _close(self, closed: Closed) -> Sequence[Event]:
-        if self._close_reason is not None:
-            return ()
-        self._close_reason = closed.reason
         self._partial = None
         self._pending.clear()
         self._memberships.clear()
-        return (closed,)
+        return super()._close(closed)
 
-    # Frames out
-
-    def frames_to_send(self) -> list[Frame]:
-        """Hand over what is queued, one frame per packet; those of one message stand together.
-
-        A WebSocket sends each as it is; a poll joins all with `engineio.encode_payload`.
-        """
-        frames, self._queue = self._queue, []
-        return frames
+    def _namespaces(self) -> tuple[str, ...]:
+        return tuple(self._memberships)
 
     # Time
 
     def wakes_at(self) -> float | None:
         """Return when to call `tick` next, in the seconds of `now`; `None` once closed."""
-        if self._close_reason is not None:
-            return None
-        due = self._heartbeat.wakes_at()
-        return due if self._connect_deadline is None else min(due, self._connect_deadline)
+        due = super().wakes_at()
+        if due is None or self._connect_deadline is None:
+            return due
+        return min(due, self._connect_deadline)
 
     def tick(self, now: float) -> Sequence[Event]:
         """Do what is due: queue a ping, or close; early, late and repeated calls are harmless."""
-        if self._close_reason is not None:
-            return ()
         if self._connect_deadline is not None and now >= self._connect_deadline:
             return self.close(CloseReason.FORCED_SERVER_CLOSE, "no namespace joined in time")
-        if self._heartbeat.expired(now):
-            return self.close(CloseReason.PING_TIMEOUT, "no pong in time")
-        if self._heartbeat.take_ping(now):
-            self._queue.append(engineio.PING)
-        return ()
+        return super().tick(now)

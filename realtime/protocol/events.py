@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from realtime.protocol.engineio import Frame
 from realtime.protocol.errors import ProtocolError
 from realtime.protocol.reasons import CloseReason
 
@@ -13,10 +14,18 @@ __all__ = [
     "DisconnectReceived",
     "Event",
     "EventReceived",
+    "MessageReceived",
     "PongReceived",
     "Throttled",
     "UnknownAck",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """A message of Engine.IO, where no Socket.IO is spoken on it."""
+
+    data: Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +112,6 @@ Event: TypeAlias = (
     | DisconnectReceived
     | Throttled
     | PongReceived
+    | MessageReceived
     | Closed
 )

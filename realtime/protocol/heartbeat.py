@@ -40,6 +40,11 @@ class Heartbeat:
             self._deadline = None
             self._next_ping = now + self._interval
 
+    def rearm(self, now: float) -> None:
+        """Give a ping that is under way a whole timeout again: its pong changes transports."""
+        if self._deadline is not None:
+            self._deadline = now + self._timeout
+
     def expired(self, now: float) -> bool:
         """Return whether a ping went unanswered for the whole timeout."""
         return self._deadline is not None and now >= self._deadline

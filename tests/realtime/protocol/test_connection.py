@@ -376,7 +376,7 @@ def test_a_polling_body_gives_the_events_of_its_packets_in_order(connection: Con
     body = engineio.encode_payload(
         ["40/custom,", '451-["a",{"_placeholder":true,"num":0}]', b"x", "3", '42["b"]']
     )
-    assert connection.receive_payload(body, now=1.0) == [
+    assert list(connection.receive_payload(body, now=1.0)) == [
         ConnectReceived("/custom", None),
         EventReceived("/", ["a", b"x"], None),
         PongReceived(),

@@ -271,7 +271,7 @@ def metered_connection(open_connection: Opener, pause: int) -> tuple[Connection,
 
 def test_every_packet_is_metered_with_its_type_and_bytes(open_connection: Opener) -> None:
     connection, calls = metered_connection(open_connection, 0)
-    connection.receive_payload('3\x1e42["é"]\x1e430[]\x1e40/custom,\x1e6', now=1.0)
+    list(connection.receive_payload('3\x1e42["é"]\x1e430[]\x1e40/custom,\x1e6', now=1.0))
     connection.receive_frame(f'451-["a",{PLACEHOLDER}]', now=2.0)
     connection.receive_frame(b"xyz", now=3.0)
     connection.receive_frame("41", now=4.0)
@@ -379,7 +379,7 @@ def as_body(sent: list[engineio.Frame]) -> str:
 @given(st.binary(max_size=200) | st.lists(frames, max_size=6).map(as_body))
 def test_no_polling_body_raises_and_only_the_last_event_closes(body: engineio.Frame) -> None:
     connection = make_connection()
-    events = connection.receive_payload(body, now=0.0)
+    events = list(connection.receive_payload(body, now=0.0))
     assert not any(isinstance(event, Closed) for event in events[:-1])
     assert connection.closed == bool(events and isinstance(events[-1], Closed))
 

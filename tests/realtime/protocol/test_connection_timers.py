@@ -143,7 +143,7 @@ def test_after_closing_frames_ticks_and_commands_do_nothing(connection: Connecti
     connection.close(CloseReason.TRANSPORT_CLOSE)
     assert connection.receive_frame('42["a"]', now=1.0) == ()
     assert connection.receive_frame("", now=1.0) == ()
-    assert connection.receive_payload(b"40\x1e\x1e", now=1.0) == []
+    assert list(connection.receive_payload(b"40\x1e\x1e", now=1.0)) == []
     assert connection.tick(1_000.0) == ()
     connection.emit("/", ["a"])
     connection.acknowledge("/", 0, [])
