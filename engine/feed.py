@@ -190,7 +190,9 @@ def read(user_id: int, epoch: str | None, after: int, limit: int = PAGE) -> Feed
     at = position(user_id)
     if epoch not in {None, at.epoch} or not 0 <= after <= at.head:
         return FeedPage(at.epoch, at.head, recovered=False, events=())
-    rows = FeedEvent.objects.filter(user_id=user_id, seq__gt=after, seq__lte=at.head)
+    rows = FeedEvent.objects.filter(
+        user_id=user_id, epoch=at.epoch, seq__gt=after, seq__lte=at.head
+    )
     entries = tuple(FeedEntry(row.seq, row.event, row.body) for row in rows.order_by("seq")[:limit])
     # Numbers have no gaps, so a missing first one was pruned, also if that happened just now.
     recovered = entries[0].seq == after + 1 if entries else after == at.head
