@@ -185,7 +185,10 @@ class RedisServer(Server):
 
 
 class PostgresServer(Server):
-    """PostgreSQL that trusts loopback and does not wait for the disk: only a crash of the machine loses data."""
+    """PostgreSQL that trusts loopback and does not wait for the disk.
+
+    What was committed survives its own crash, though not one of the machine.
+    """
 
     name = "postgres"
 

@@ -104,7 +104,8 @@ def test_resume_does_not_touch_what_this_connection_was_given_meanwhile(bench: A
 def test_a_cancel_is_repeated_to_an_engine_that_came_back(bench: Any) -> None:
     bench.engine()
     kept, _ = two_running(bench)
-    dispatcher.cancel_job(bench.person("ada"), str(kept.body["job_id"]), now=bench.now)
+    owner = bench.job(kept).build.user_id
+    dispatcher.cancel_job(owner, str(kept.body["job_id"]), now=bench.now)
     session = bench.engine(capacity=0)
     outcome = dispatcher.engine_resume(session, listed(kept), now=bench.now)
     aborts = [each.body["reason"] for each in outcome.deliveries]

@@ -73,6 +73,8 @@ async def test_a_write_is_seen_by_reads_and_from_outside() -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_hundreds_of_read_then_write_transactions_all_succeed_on_sqlite() -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("elsewhere a transaction that reads in order to write locks its row")
     await write(User.objects.create, username="ada", token_version=1)
 
     def raise_version() -> None:
