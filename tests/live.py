@@ -40,6 +40,7 @@ class LiveHub:
         self.url = ""
         self._listening = threading.Event()
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         self.manage("migrate", "--verbosity", "0")
@@ -53,7 +54,10 @@ class LiveHub:
 
     def start(self) -> None:
         """Start the process and wait until it says where it listens."""
+        if self._reader is not None:
+            self._reader.join()
         self._listening.clear()
+        self.url = ""
         self._process = subprocess.Popen(
             [sys.executable, str(MANAGE), *self.command],
             env=self.environ,
@@ -62,8 +66,12 @@ class LiveHub:
             text=True,
             cwd=CHECKOUT,
         )
-        threading.Thread(target=self._read, daemon=True).start()
-        assert self._listening.wait(STARTS_WITHIN_S), self.output
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._listening.wait(STARTS_WITHIN_S)
+        if not self.url:
+            self.kill()
+            raise AssertionError(f"the hub did not start:\n{self.output}")
 
     def stop(self) -> int:
         """SIGTERM, then wait; returns the exit code."""
@@ -97,6 +105,7 @@ class LiveHub:
                 if GREETING in line and not self._listening.is_set():
                     self.url = GREETING + line.partition(GREETING)[2].split("/")[0].split()[0]
                     self._listening.set()
+        self._listening.set()  # it has ended; whoever waits may look
 
     # -- the command line
 
