@@ -18,8 +18,8 @@ from realtime.outbox import Outbox
 from realtime.protocol import CloseReason
 
 if TYPE_CHECKING:  # the server makes consumers; they are handed to it as arguments
+    from realtime.enginesessions import EngineSession
     from realtime.server import Server
-    from realtime.sessions import Session
 
 __all__ = ["WebSocketConsumer"]
 
@@ -52,7 +52,7 @@ class WebSocketConsumer(AsyncConsumer):
         finally:
             session.lose(CloseReason.TRANSPORT_CLOSE)
 
-    def _outbox(self, session: "Session", send: Send) -> Outbox:
+    def _outbox(self, session: "EngineSession", send: Send) -> Outbox:
         return Outbox(
             send,
             limits=self.server.outbox_limits,
@@ -60,7 +60,7 @@ class WebSocketConsumer(AsyncConsumer):
             on_gone=lambda: session.lose(CloseReason.TRANSPORT_ERROR, "the write failed"),
         )
 
-    async def _pump(self, receive: Receive, session: "Session") -> None:
+    async def _pump(self, receive: Receive, session: "EngineSession") -> None:
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":

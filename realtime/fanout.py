@@ -11,9 +11,10 @@ import orjson
 from realtime.bus import Bus
 from realtime.protocol import Frame, socketio
 
-__all__ = ["Fanout", "Member"]
+__all__ = ["EVERYONE", "Fanout", "Member"]
 
 RoomKey = tuple[str, str]
+EVERYONE = ""  # the room of all members of a namespace
 
 
 class Member(Protocol):
@@ -33,13 +34,24 @@ class Fanout:
         self._rooms: dict[RoomKey, dict[Member, None]] = {}
         self.delivered = 0
 
+    def arrive(self, namespace: str, member: Member) -> None:
+        """A member has joined the namespace: it is in the room of all, and in one by its id."""
+        self.join(namespace, EVERYONE, member)
+        self.join(namespace, member.id, member)
+
+    def depart(self, namespace: str, member: Member) -> None:
+        """A member has left the namespace."""
+        self.leave(namespace, EVERYONE, member)
+        self.leave(namespace, member.id, member)
+
     def join(self, namespace: str, room: str, member: Member) -> None:
         """Add a member; the first one makes this process listen for the room."""
         key = (namespace, room)
         members = self._rooms.get(key)
         if members is None:
             members = self._rooms[key] = {}
-            self._bus.subscribe(_topic(key), self._hear)
+            if self._bus.shared:
+                self._bus.subscribe(_topic(key), self._hear)
         members[member] = None
 
     def leave(self, namespace: str, room: str, member: Member) -> None:
@@ -51,7 +63,8 @@ class Fanout:
         members.pop(member, None)
         if not members:
             del self._rooms[key]
-            self._bus.unsubscribe(_topic(key), self._hear)
+            if self._bus.shared:
+                self._bus.unsubscribe(_topic(key), self._hear)
 
     def members(self, namespace: str, room: str) -> Collection[Member]:
         """The local members of a room."""
@@ -66,8 +79,9 @@ class Fanout:
         without: Collection[str] = (),
         volatile: bool = False,
     ) -> int:
-        """Send an event to the members of rooms, once each, but not to the ids in ``without``.
+        """Send an event to the members of rooms, once each, but to nobody in ``without``.
 
+        That names rooms, of which a member's id is one, as Socket.IO's ``except`` does.
         Returns the number of local deliveries.
         """
         rooms = tuple(rooms)
@@ -86,9 +100,11 @@ class Fanout:
         volatile: bool,
     ) -> int:
         members = self._local_members(namespace, rooms)
+        if without:
+            excluded = frozenset(self._local_members(namespace, tuple(without)))
+            members = tuple(member for member in members if member not in excluded)
         for member in members:
-            if member.id not in without:
-                member.send_encoded(frames, volatile=volatile)
+            member.send_encoded(frames, volatile=volatile)
         self.delivered += len(members)
         return len(members)
 

@@ -18,17 +18,18 @@ where it does (it runs apart from the wire loop; the messages of one socket stay
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
+from realtime.fanout import EVERYONE
 from realtime.protocol import Frame
 
 if TYPE_CHECKING:  # the two know each other; at run time only the session imports
     from realtime.node import Node
     from realtime.sessions import Session
 
-__all__ = ["Ack", "ConnectionRefused", "Namespace", "Result", "Socket", "on"]
+__all__ = ["Ack", "ConnectionRefused", "Middleware", "Namespace", "Result", "Socket", "on"]
 
 S = TypeVar("S")
 ANY_EVENT = "*"
@@ -46,6 +47,7 @@ class Ack:
 
 Result: TypeAlias = Ack | None
 Handler: TypeAlias = Callable[..., Result | Awaitable[Result]]
+Middleware: TypeAlias = Callable[["Socket[Any]", dict[str, Any] | None], Awaitable[None]]
 
 
 class ConnectionRefused(Exception):
@@ -69,9 +71,9 @@ class Socket(Generic[S]):
         self.connected = False
         self.state: S
 
-    def emit(self, event: str, *args: Any) -> None:  # noqa: ANN401 - whatever the wire can carry
-        """Send an event; dropped when the socket has left."""
-        if self.connected:
+    def emit(self, event: str, *args: Any, volatile: bool = False) -> None:  # noqa: ANN401 - whatever the wire can carry
+        """Send an event; dropped when the socket has left, a volatile one also when others wait."""
+        if self.connected and not (volatile and not self.session.writable):
             self.session.emit(self.namespace.name, [event, *args])
 
     def acknowledge(self, ack_id: int, *args: Any) -> None:  # noqa: ANN401 - whatever the wire can carry
@@ -83,7 +85,7 @@ class Socket(Generic[S]):
         """Send an event and await its acknowledgement. Raises TimeoutError, or ConnectionError."""
         if not self.connected:
             raise ConnectionError(f"{self.id} has left {self.namespace.name}")
-        return await self.session.call(self.namespace.name, [event, *args], timeout_s=timeout_s)
+        return await self.session.call(self, [event, *args], timeout_s=timeout_s)
 
     def send_encoded(self, frames: Collection[Frame], *, volatile: bool = False) -> None:
         """Send frames that were encoded for many; volatile ones only if nothing waits."""
@@ -102,9 +104,11 @@ class Socket(Generic[S]):
             self.rooms.remove(room)
             self.session.node.fanout.leave(self.namespace.name, room, self)
 
-    def disconnect(self) -> None:
-        """End this membership from our side; the connection stays open."""
-        if self.connected:
+    def disconnect(self, *, close: bool = False) -> None:
+        """End this membership from our side; the connection stays open, unless ``close``."""
+        if self.connected and close:
+            self.session.disconnect_all()
+        elif self.connected:
             self.session.disconnect(self)
 
 
@@ -113,6 +117,8 @@ class Namespace(Generic[S]):
 
     name: ClassVar[str] = "/"
     handlers: ClassVar[dict[str, "_Entry"]] = {}
+    # Asked in order before ``authorize``; each may raise ConnectionRefused.
+    middlewares: Sequence["Middleware"] = ()
     node: "Node"
 
     def __init_subclass__(cls) -> None:
@@ -180,10 +186,23 @@ class Namespace(Generic[S]):
         without: Collection[str] = (),
         volatile: bool = False,
     ) -> None:
-        """Send an event to rooms on every process, encoded once, each socket once."""
+        """Send an event to rooms on every process, encoded once, each socket once.
+
+        A socket's id is the name of a room with that socket in it; ``without`` are rooms as well.
+        """
         self.node.fanout.broadcast(
             self.name, rooms, event, *args, without=without, volatile=volatile
         )
+
+    def emit(
+        self,
+        event: str,
+        *args: Any,  # noqa: ANN401 - whatever the wire can carry
+        without: Collection[str] = (),
+        volatile: bool = False,
+    ) -> None:
+        """Send an event to everybody in this namespace, on every process."""
+        self.broadcast([EVERYONE], event, *args, without=without, volatile=volatile)
 
 
 @dataclass(frozen=True, slots=True)

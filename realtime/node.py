@@ -3,22 +3,27 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from realtime.bus import Bus
+from realtime.enginesessions import EngineSession, Transport
 from realtime.fanout import Fanout
 from realtime.handshake import Handshake
 from realtime.namespaces import Namespace
 from realtime.outbox import OutboxLimits
 from realtime.policy import Policy
-from realtime.protocol import Closed, Limits
-from realtime.sessions import Session
+from realtime.protocol import Closed, CloseReason, Limits
 from realtime.timers import Timers
 
 __all__ = ["Node"]
 
 log = logging.getLogger(__name__)
+
+# How long the last words of a closed polling session wait for its next poll, as in the Node server.
+LINGER_S = 30.0
+
+Opening = Callable[["Node", Handshake], EngineSession]
 
 
 class Node:
@@ -32,6 +37,7 @@ class Node:
         outbox_limits: OutboxLimits,
         inbox_limit: int,
         policy: Policy,
+        opening: Opening,
     ) -> None:
         self.id = f"n_{secrets.token_urlsafe(9)}"
         self.loop = asyncio.get_running_loop()
@@ -41,7 +47,9 @@ class Node:
         self.outbox_limits = outbox_limits
         self.inbox_limit = inbox_limit
         self.policy = policy
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, EngineSession] = {}
+        self.parting: dict[str, Transport] = {}
+        self._opening = opening
         self.timers = Timers(self.loop)
         self.bus = Bus(self.id)
         self.fanout = Fanout(self.bus)
@@ -54,16 +62,22 @@ class Node:
         for namespace in self.namespaces.values():
             namespace.bind(self)
 
-    def open(self, handshake: Handshake) -> Session:
+    def open(self, handshake: Handshake) -> EngineSession:
         """A new session; its transport is still to come."""
-        session = Session(self, handshake)
+        session = self._opening(self, handshake)
         self.sessions[session.id] = session
         return session
 
-    def forget(self, session: Session, closed: Closed) -> None:
+    def forget(self, session: EngineSession, closed: Closed) -> None:
         """A session is over."""
         if self.sessions.pop(session.id, None) is not None:
-            self.policy.close(session, closed)
+            whole: Any = session  # see EngineSession.__init__
+            self.policy.close(whole, closed)
+
+    def linger(self, sid: str, transport: Transport) -> None:
+        """Keep a closed transport a while for the poll that fetches its last words."""
+        self.parting[sid] = transport
+        self.timers.after(LINGER_S, lambda: self.parting.pop(sid, None))
 
     def background(self, work: Awaitable[Any]) -> None:
         """Run something to its end, apart; its failure is logged."""
@@ -81,7 +95,7 @@ class Node:
         self.draining = True
         sessions = list(self.sessions.values())
         for session in sessions:
-            session.close(code, detail="server shutting down")
+            session.close(code, CloseReason.SERVER_SHUTTING_DOWN)
         waiting = [asyncio.ensure_future(session.drained()) for session in sessions]
         if waiting:
             await asyncio.wait(waiting, timeout=deadline_s)

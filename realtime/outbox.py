@@ -8,6 +8,7 @@ told and nothing more is accepted.
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from typing import Any
 from realtime.protocol import Frame
 
 __all__ = ["Outbox", "OutboxLimits"]
+
+log = logging.getLogger(__name__)
 
 Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 
@@ -104,6 +107,11 @@ class Outbox:
         """Everything accepted so far was taken by the server's own buffer."""
         return self._writer is None
 
+    @property
+    def lingers(self) -> bool:
+        """A WebSocket that is closed is gone."""
+        return False
+
     def write(self, frame: Frame) -> None:
         """Send a frame, or queue it behind others. After a close it is dropped silently."""
         if self.closed:
@@ -159,8 +167,8 @@ class Outbox:
             waits_for = step.send(None)
         except StopIteration:
             return
-        except OSError:  # the server's way to say that the peer has gone
-            self._gone()
+        except Exception as error:  # noqa: BLE001 - a peer's connection must not harm who writes to it
+            self._gone(error)
             return
         self._expect_reader()
         self._writer = asyncio.get_running_loop().create_task(self._drain(_Rest(step, waits_for)))
@@ -181,8 +189,8 @@ class Outbox:
             await rest
             while self._queue:
                 await self._send_next()
-        except (OSError, asyncio.CancelledError):
-            self._gone()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as in _start
+            self._gone(error)
         finally:
             self._writer = None
             self._forget_deadline()
@@ -193,7 +201,10 @@ class Outbox:
         self._expect_reader()
         await self._send(message)
 
-    def _gone(self) -> None:
+    def _gone(self, error: BaseException) -> None:
+        # OSError is the server's way to say that the peer has gone; cancelling is ours.
+        if not isinstance(error, OSError | asyncio.CancelledError):
+            log.error("a write failed", exc_info=error)
         self.closed = True
         self.discard()
         self._on_gone()

@@ -26,12 +26,16 @@ class Policy:
         """Refuse a handshake by returning the denial."""
         return None
 
+    def readmit(self, handshake: Handshake, session: "Session") -> Denial | None:
+        """Refuse a later request of a session: a poll, a POST, or the upgrade to WebSocket."""
+        return None
+
     def open(self, session: "Session") -> Any:  # noqa: ANN401 - the owner's own state of a session
         """A session begins; what is returned is kept as ``session.policy_state``."""
         return None
 
     def proved(self, session: "Session") -> None:
-        """The first namespace was joined."""
+        """A namespace was joined: somebody has proved who they are."""
 
     def meter(self, session: "Session") -> Meter | None:
         """The rate bucket of a session, asked after each packet's header."""

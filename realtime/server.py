@@ -12,11 +12,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from realtime.consumers import WebSocketConsumer
+from realtime.enginesessions import EngineSession
+from realtime.handshake import Handshake
 from realtime.namespaces import Namespace
 from realtime.node import Node
 from realtime.outbox import OutboxLimits
 from realtime.policy import Policy
 from realtime.protocol import Limits
+from realtime.sessions import Session
 
 __all__ = ["Server"]
 
@@ -55,9 +58,14 @@ class Server:
                 outbox_limits=self.outbox_limits,
                 inbox_limit=self.inbox_limit,
                 policy=self.policy,
+                opening=self.open,
             )
             self._node.start()
         return self._node
+
+    def open(self, node: Node, handshake: Handshake) -> EngineSession:
+        """A new session of this server, on a node."""
+        return Session(node, handshake)
 
     async def shutdown(self, *, code: int = 1012, deadline_s: float = 5.0) -> None:
         """Say goodbye to everybody and end the node; nothing happens if there is none."""

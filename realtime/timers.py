@@ -14,7 +14,8 @@ __all__ = ["Timer", "Timers"]
 
 log = logging.getLogger(__name__)
 
-# Cancelled entries stay in the heap until they surface or outnumber the living by this much.
+# Cancelled entries stay in the heap until they surface, or until it is twice as large as what lived
+# at the last sweep, and at least this large: so sweeping costs nothing per timer on average.
 LITTER = 1_000
 
 
@@ -23,9 +24,9 @@ class Timer:
 
     __slots__ = ("callback", "when")
 
-    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+    def __init__(self, when: float, callback: Callable[[], object]) -> None:
         self.when = when
-        self.callback: Callable[[], None] | None = callback
+        self.callback: Callable[[], object] | None = callback
 
     def cancel(self) -> None:
         """Call it off; harmless when it has fired already."""
@@ -40,11 +41,12 @@ class Timers:
         self._heap: list[tuple[float, int, Timer]] = []
         self._serial = count()
         self._alarm: TimerHandle | None = None
+        self._sweep_at = LITTER
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def at(self, when: float, callback: Callable[[], None]) -> Timer:
+    def at(self, when: float, callback: Callable[[], object]) -> Timer:
         """Call back at ``when`` (loop time), once."""
         timer = Timer(when, callback)
         heapq.heappush(self._heap, (when, next(self._serial), timer))
@@ -52,7 +54,7 @@ class Timers:
             self._set_alarm()
         return timer
 
-    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+    def after(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call back so many seconds from now, once."""
         return self.at(self._loop.time() + seconds, callback)
 
@@ -84,9 +86,8 @@ class Timers:
             log.exception("a timer's callback failed")
 
     def _sweep(self) -> None:
-        if len(self._heap) < LITTER:
+        if len(self._heap) < self._sweep_at:
             return
-        alive = [entry for entry in self._heap if entry[2].callback is not None]
-        if len(alive) * 2 < len(self._heap):
-            heapq.heapify(alive)
-            self._heap = alive
+        self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+        heapq.heapify(self._heap)
+        self._sweep_at = max(LITTER, 2 * len(self._heap))
