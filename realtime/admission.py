@@ -3,12 +3,13 @@
 The general layer asks these questions; the numbers come from the settings, and each no is recorded.
 """
 
+import re
 from collections import Counter
 from typing import Any, Final
 
 from django.conf import settings as django_settings
 
-from realtime.guard import Guard, Wire
+from realtime.guard import NEVER_MS, Guard, Wire
 from realtime.handshake import Denial, Handshake
 from realtime.namespaces import ConnectionRefused
 from realtime.origins import is_allowed, own_origin
@@ -30,6 +31,13 @@ TIMED_OUT: Final = frozenset({CloseReason.PING_TIMEOUT, CloseReason.FORCED_SERVE
 EVENT: Final = socketio.PacketType.EVENT
 BINARY_EVENT: Final = socketio.PacketType.BINARY_EVENT
 TOKEN_PARAMETERS: Final = frozenset({"token", "access", "access_token", "auth", "jwt"})
+TOKEN_VALUE: Final = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+# RFC 6455, 7.4.1: how a server closes after bytes that are no UTF-8, or after too many of them.
+SERVER_FAULTS: Final = {
+    "code 1002": "malformed",
+    "code 1007": "malformed",
+    "code 1009": "payload_too_large",
+}
 RESTART_RETRY_MS: Final = 2_000
 REFUSED_CLOSE: Final = {"FORBIDDEN": 4403, "TOO_MANY_CONNECTIONS": 4429, "PENALTY": 4429}
 
@@ -75,7 +83,7 @@ class HubPolicy(Policy):
         wait_ms = self._handshakes.take(ip, now)
         if wait_ms:
             return Refused("rate_limited", reason="handshakes", retry_after_ms=wait_ms)
-        if TOKEN_PARAMETERS & handshake.query.keys():
+        if any(map(_may_hold_token, handshake.query.items())):
             return Refused("AUTH_INVALID", kind="token_in_url", reason="token_in_url")
         if not self._origin_allowed(handshake):
             seen = {"seen": (handshake.origin or "")[:200], "setting": "HUB_ALLOWED_ORIGINS"}
@@ -122,14 +130,15 @@ class HubPolicy(Policy):
         self._no_longer_unproved(session.policy_state)
 
     def meter(self, session: Session) -> Meter:
-        """Bytes of everything; messages of events only."""
+        """Bytes of everything, messages of events only, and no binary events at all."""
         wire: Wire = session.policy_state
 
         def measure(packet_type: Any, size: int, now: float) -> int:  # noqa: ANN401 - Meter's union
             pause = wire.size.take(now, size)
-            if packet_type is EVENT or packet_type is BINARY_EVENT:
-                pause = max(pause, wire.messages.take(now))
-            return pause
+            if packet_type is EVENT:
+                return max(pause, wire.messages.take(now))
+            # Here, before its JSON is read and its attachments are kept: the hub speaks JSON only.
+            return NEVER_MS if packet_type is BINARY_EVENT else pause
 
         return measure
 
@@ -159,6 +168,9 @@ class HubPolicy(Policy):
             self._record(session, Refused("payload_too_large", reason="max_payload"))
         elif closed.fault is not None:
             self._record(session, Refused("malformed", reason=closed.fault.__name__))
+        elif closed.detail in SERVER_FAULTS:
+            # The ASGI server itself refused a frame, and closed before anybody here could see it.
+            self._record(session, Refused(SERVER_FAULTS[closed.detail], reason="frame"))
         elif wire.principal is None and closed.reason is CloseReason.FORCED_SERVER_CLOSE:
             self._record(session, Refused("AUTH_REQUIRED", reason="connect_deadline"))
 
@@ -173,3 +185,8 @@ class HubPolicy(Policy):
     def _record(self, session: Session, refusal: Refused) -> None:
         incident = self._guard.incident(refusal, wire=session.policy_state, namespace="")
         session.node.background(self._guard.record(incident))
+
+
+def _may_hold_token(parameter: tuple[str, str]) -> bool:
+    name, value = parameter
+    return name.lower() in TOKEN_PARAMETERS or TOKEN_VALUE.match(value) is not None

@@ -9,3 +9,9 @@ class RealtimeConfig(AppConfig):
     name = "realtime"
     verbose_name = "Realtime"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Commands that end a login tell the hub's processes."""
+        from realtime import kicks  # noqa: PLC0415 - the models have to be there first
+
+        kicks.listen_without_node()

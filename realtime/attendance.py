@@ -39,6 +39,7 @@ class Attendance:
         self._dirty: set[str] = set()
         self._beats: dict[Socket[Any], float] = {}
         self._presence: dict[Socket[Any], Presence] = {}
+        self._places: dict[Socket[Any], set[str]] = {}
         self._node: Node
 
     def start(self, node: Node) -> None:
@@ -56,6 +57,7 @@ class Attendance:
             device="mobile" if MOBILE.search(agent) else "desktop",
             since=clock.now_ms(),
         )
+        self._places[socket] = set()
         self._beats[socket] = self._node.now()
         self._watch(socket)
 
@@ -63,34 +65,47 @@ class Attendance:
         """A socket is gone; harmless for one that never arrived."""
         self._beats.pop(socket, None)
         self._presence.pop(socket, None)
-        for room, board in self._boards.items():
-            if board.remove(socket.id):
-                self._changed(room)
+        for room in self._places.pop(socket, ()):
+            self._boards[room].remove(socket.id)
+            self._changed(room)
 
     def enter(self, socket: Socket[Any], room: str) -> list[dict[str, object]]:
         """A socket appears in a room; returns the full list that it is sent once."""
         board = self._boards.setdefault(room, Board())
-        board.put(socket.id, self._presence[socket])
+        if socket in self._places:
+            self._places[socket].add(room)
+            board.put(socket.id, self._presence[socket])
         self._changed(room)
         return [member.body() for member in board.members().values()]
 
+    def leave(self, socket: Socket[Any], room: str) -> None:
+        """A socket disappears from a room; harmless where it was not."""
+        if room in self._places.get(socket, ()):
+            self._places[socket].remove(room)
+            self._boards[room].remove(socket.id)
+            self._changed(room)
+
     def beat(self, socket: Socket[Any]) -> None:
-        """A heartbeat came; an inactive socket is active again."""
+        """A heartbeat came; an inactive socket is active again. Ignored from one that is gone."""
+        if socket not in self._beats:
+            return
         self._beats[socket] = self._node.now()
         if self._presence[socket].state == "inactive":
             self.say(socket, "active")
 
     def say(self, socket: Socket[Any], state: State) -> None:
-        """A socket is in this state now, in all its rooms."""
-        presence = self._presence[socket]
-        if presence.state == state:
+        """A socket is in this state now, in all its rooms. Ignored from one that is gone."""
+        presence = self._presence.get(socket)
+        if presence is None or presence.state == state:
             return
         self._presence[socket] = replace(presence, state=state)
-        for room in socket.rooms & self._boards.keys():
+        for room in self._places[socket]:
             self._boards[room].put(socket.id, self._presence[socket])
             self._changed(room)
 
     def _watch(self, socket: Socket[Any]) -> None:
+        if socket not in self._beats:
+            return
         settings, silent_s = self._settings, self._node.now() - self._beats[socket]
         if silent_s >= settings.disconnect_after_s:
             self._on_silent(socket)

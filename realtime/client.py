@@ -190,9 +190,10 @@ class HubClient:
         self.offset_ms = server_time - int(time.time() * 1000)
 
     async def _beat(self, interval_s: float) -> None:
-        while True:
-            await asyncio.sleep(interval_s)
-            await self.socket.emit("heartbeat", {"ts": self.now_ms()})
+        with contextlib.suppress(socketio.exceptions.SocketIOError):  # the socket is gone
+            while True:
+                await asyncio.sleep(interval_s)
+                await self.socket.emit("heartbeat", {"ts": self.now_ms()})
 
 
 class _Json:

@@ -127,7 +127,9 @@ class FeedPump:
         return body, follower
 
     async def follow(self, follower: Follower) -> None:
-        """Send what the socket missed, then keep it up to date."""
+        """Send what the socket missed, then keep it up to date. One that has left is forgotten."""
+        if not follower.socket.connected:
+            return
         self._followers.setdefault(follower.user_id, {})[follower.socket] = follower
         await self._advance(follower)
 

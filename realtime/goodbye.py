@@ -40,8 +40,13 @@ CLOSE_CODES: Final[Mapping[int, CloseCode]] = {
 SPREAD: Final = 2.0
 
 
-def goodbye_frames(namespace: str, code: int, reason: str) -> tuple[Frame, ...]:
-    """The last frames of a socket: ``goodbye``, and a DISCONNECT where the answer is no."""
+def goodbye_frames(
+    namespace: str, code: int, reason: str, *, retry_after_ms: int | None = None
+) -> tuple[Frame, ...]:
+    """The last frames of a socket: ``goodbye``, and a DISCONNECT where the answer is no.
+
+    ``retry_after_ms`` is for those who may come back; the code's own pause when None.
+    """
     known = CLOSE_CODES.get(code, CLOSE_CODES[1011])
     body: dict[str, object] = {"code": code, "reason": reason}
     if known.retry_after_ms is None:
@@ -49,6 +54,6 @@ def goodbye_frames(namespace: str, code: int, reason: str) -> tuple[Frame, ...]:
         last = tuple(socketio.encode_disconnect(namespace))
     else:
         jitter = 1 + random.random() * SPREAD  # noqa: S311 - spreads load, keeps no secret
-        body["retry_after_ms"] = int(known.retry_after_ms * jitter)
+        body["retry_after_ms"] = int((retry_after_ms or known.retry_after_ms) * jitter)
         last = ()
     return (*socketio.encode_event(namespace, ["goodbye", body]), *last)

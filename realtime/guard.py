@@ -9,20 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realtime.roster import Roster
+from realtime.timers import Timer
 from security import violations
 from security.conf import HubSettings
-from security.gate import NonceStore
+from security.gate import NonceStore, Signed
 from security.limits import Budget, Penalties, TokenBucket
 from security.principals import Principal
 from security.refusals import Refused, rule
 from security.signatures import MessageKey
 from security.violations import Incident
 
-__all__ = ["Guard", "Seat", "Wire"]
+__all__ = ["NEVER_MS", "Guard", "Seat", "Wire", "session_key"]
 
 BUDGETS_KEPT = 10_000  # login sessions with a running budget; the least recently charged goes first
 # Clients flush what they buffered while offline onto the new socket, signed for the old one.
 SIGNATURE_GRACE_MS = 5_000
+# Instead of a pause: this event will not be taken later either, because it is binary.
+NEVER_MS = 2**53
 SIGNATURE_CODES = frozenset({"invalid_signature", "ENGINE_SIGNATURE_INVALID"})
 
 
@@ -41,7 +44,11 @@ class Wire:
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """The state of one guarded socket: who it is, and the keys of its two directions."""
+    """The state of one guarded socket: who it is, and the keys of its two directions.
+
+    ``message`` is the one being handled, once it has passed the gate's check 7: there is at most
+    one, since the messages of a socket are handled one at a time.
+    """
 
     principal: Principal
     wire: Wire
@@ -51,12 +58,9 @@ class Seat:
     joined_at_ms: int
     expires_at_ms: int
     feed: dict[str, Any] | None = None
-    timers: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def session_key(self) -> str:
-        """What penalties and budgets hold on to: the login session, or the service."""
-        return self.principal.session_id or self.principal.label
+    timers: dict[str, Timer] = field(default_factory=dict)
+    message: Signed | None = None
+    greeted: bool = False
 
 
 class Guard:
@@ -75,17 +79,29 @@ class Guard:
         fresh = now_ms - seat.joined_at_ms < SIGNATURE_GRACE_MS
         if not points or (fresh and refusal.code in SIGNATURE_CODES):
             return False
-        spent = [budget.charge(points, now) for budget in (seat.wire.budget, self._budget_of(seat))]
+        key = session_key(seat.principal)
+        spent = [budget.charge(points, now) for budget in (seat.wire.budget, self._budget_of(key))]
         if not any(spent):
             return False
-        self.penalties.punish(seat.session_key, until=now + self.settings.penalty_s)
+        self.penalties.punish(key, until=now + self.settings.penalty_s)
         return True
 
     def incident(
-        self, refusal: Refused, *, wire: Wire, namespace: str, sid: str = "", event: str = ""
+        self,
+        refusal: Refused,
+        *,
+        wire: Wire,
+        principal: Principal | None = None,
+        namespace: str = "",
+        sid: str = "",
+        event: str = "",
     ) -> Incident:
-        """A refusal as it is recorded."""
-        principal = wire.principal
+        """A refusal as it is recorded.
+
+        Without a ``principal`` it is about whoever was the first to be proved on the connection,
+        and about its address where nobody was.
+        """
+        principal = principal or wire.principal
         return Incident(
             kind=refusal.kind,
             code=refusal.code,
@@ -95,7 +111,8 @@ class Guard:
             namespace=namespace,
             sid=sid,
             ip=wire.ip or None,
-            event_type=event,
+            event_type=refusal.event_type or event,
+            payload_sha256=refusal.payload_sha256,
             detail=refusal.detail,
         )
 
@@ -105,11 +122,19 @@ class Guard:
         if future is not None:
             await violations.confirm(future)
 
-    def _budget_of(self, seat: Seat) -> Budget:
-        budget = self._budgets.get(seat.session_key)
+    def _budget_of(self, key: str) -> Budget:
+        budget = self._budgets.get(key)
         if budget is None:
-            budget = self._budgets[seat.session_key] = Budget(self.settings.violation_budget)
+            budget = self._budgets[key] = Budget(self.settings.violation_budget)
             if len(self._budgets) > BUDGETS_KEPT:
                 self._budgets.popitem(last=False)
-        self._budgets.move_to_end(seat.session_key)
+        self._budgets.move_to_end(key)
         return budget
+
+
+def session_key(principal: Principal) -> str:
+    """What budgets and penalties hold on to: the login session, or the service's own token.
+
+    Not the service: whoever stole a token could lock out its owner, who signs for another at will.
+    """
+    return principal.session_id or f"{principal.label}#{principal.token_id}"

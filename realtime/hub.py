@@ -1,19 +1,22 @@
 """The "/" namespace: people, their signed actions, their presence and their feed."""
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from realtime.actions import INTERACTIONS, Action, ActionType
+from realtime.actions import Action, ActionType
 from realtime.attendance import Attendance
 from realtime.feed import FeedPump, FeedSource
 from realtime.guard import Guard, Seat
+from realtime.kicks import Kicks
 from realtime.namespaces import Ack, Result, Socket, is_awaitable, on
 from realtime.notices import Notices
+from realtime.ownactions import MayEnter, may_enter_any, own_actions
 from realtime.secured import Guarded
 from security import audit, clock, database, tokens
-from security.gate import Door, PayloadRule, Signed
+from security.gate import Door, Signed
 from security.principals import Principal
 from security.refusals import Refused
 
@@ -24,7 +27,7 @@ LOBBY: Final = "lobby"
 EVERYBODY: Final = "hub:everybody"
 STAFF: Final = "hub:staff"
 CLOSE_HEARTBEAT_MISSING: Final = 4408
-LONGEST_EPOCH: Final = 64
+EPOCH: Final = re.compile(r"[A-Za-z0-9_-]{0,64}")
 
 Greeting = Callable[[], Mapping[str, Any]]
 
@@ -42,7 +45,11 @@ class HubSeat(Seat):
 
 
 class HubNamespace(Guarded[HubSeat]):
-    """What web clients speak with. ``greetings`` are events that every newcomer is sent."""
+    """What web clients speak with.
+
+    ``greetings`` are events that every newcomer is sent; ``may_enter(principal, room)`` is asked
+    at each ``room_join``, on the loop, so it must not wait.
+    """
 
     name = "/"
     audience: ClassVar[tokens.Audience] = "hub:user"
@@ -56,9 +63,10 @@ class HubNamespace(Guarded[HubSeat]):
         actions: Mapping[str, ActionType],
         feed: FeedSource,
         greetings: Mapping[str, Greeting],
+        may_enter: MayEnter = may_enter_any,
     ) -> None:
         settings = guard.settings
-        self.actions = {**self._own_actions(settings.action_payload), **actions}
+        self.actions = {**own_actions(self, settings, may_enter=may_enter), **actions}
         door = Door(
             scope="user",
             drift_ms=settings.drift_ms,
@@ -69,6 +77,7 @@ class HubNamespace(Guarded[HubSeat]):
         self.feed = FeedPump(feed)
         self.notices = Notices(self._notify)
         self.attendance = Attendance(settings, tell=self._tell_presence, on_silent=self._end_silent)
+        self.kicks = Kicks(guard.roster)
         self._greetings = greetings
 
     def bind(self, node: Any) -> None:  # noqa: ANN401 - the Node, as in the base class
@@ -77,18 +86,12 @@ class HubNamespace(Guarded[HubSeat]):
         self.feed.start(node)
         self.notices.start(node)
         self.attendance.start(node)
+        self.kicks.start(node)
 
     async def stop(self) -> None:
         """The process ends."""
         self.notices.stop()
-
-    def _own_actions(self, largest: int) -> dict[str, ActionType]:
-        rule = PayloadRule(max_bytes=largest)
-        interactions = {
-            name: ActionType(name=name, rule=rule, handler=self.interact) for name in INTERACTIONS
-        }
-        presence = ActionType(name="presence", rule=rule, handler=self.say_presence)
-        return {**interactions, "presence": presence}
+        self.kicks.stop()
 
     # -- joining and parting
 
@@ -115,6 +118,8 @@ class HubNamespace(Guarded[HubSeat]):
         seat.place, follower = await self.feed.begin(socket, user_id, seat.feed)
         await super().joined(socket)
         await self.feed.follow(follower)
+        if not socket.connected:
+            return  # it left meanwhile, and nobody would take it out of the rooms again
         socket.join(user_room(socket.state.principal.subject))
         socket.join(EVERYBODY)
         if socket.state.principal.is_staff:
@@ -159,6 +164,8 @@ class HubNamespace(Guarded[HubSeat]):
         self, waiting: Awaitable[None], socket: Socket[HubSeat], signed: Signed
     ) -> Result:
         await waiting
+        if not socket.connected:
+            return None
         result = self._perform(socket, signed)
         return await result if is_awaitable(result) else result  # type: ignore[misc, return-value]  # just tested
 
@@ -189,7 +196,7 @@ class HubNamespace(Guarded[HubSeat]):
     @on("heartbeat")
     def heartbeat(self, socket: Socket[HubSeat], body: object = None) -> Ack:
         """Only the hub's time counts; what the client says of its own is checked for form only."""
-        if body is not None and not (isinstance(body, dict) and body.keys() <= {"ts"}):
+        if body is not None and not _is_heartbeat(body):
             raise Refused("malformed", reason="heartbeat")
         self.attendance.beat(socket)
         answer = {"ok": True, "server_time": clock.now_ms()}
@@ -243,56 +250,37 @@ class HubNamespace(Guarded[HubSeat]):
         else:
             socket.acknowledge(ack_id, body)
 
-    # -- actions of this namespace
-
-    def interact(self, socket: Socket[HubSeat], action: Action) -> dict[str, object]:
-        """To the person's other sockets and to the rooms of this one, never back to it."""
-        if not (action.payload is None or isinstance(action.payload, dict)):
-            raise Refused("payload_invalid", reason="not_an_object")
-        principal = socket.state.principal
-        rooms = sorted(room for room in socket.rooms if ":" not in room)
-        update = {
-            "id": action.id,
-            "user_id": principal.subject,
-            "username": principal.username,
-            "sid": socket.id,
-            "room": rooms[0] if rooms else None,
-            "type": action.type,
-            "category": INTERACTIONS[action.type],
-            "payload": action.payload,
-            "client_ts": action.client_ts,
-            "server_time": action.at_ms,
-        }
-        targets = (*rooms, user_room(principal.subject))
-        self.broadcast(targets, "action_update", update, without=(socket.id,))
-        return {}
-
-    def say_presence(self, socket: Socket[HubSeat], action: Action) -> dict[str, object]:
-        """The person says that they are active or idle."""
-        payload = action.payload
-        if not isinstance(payload, dict) or payload.keys() != {"state"}:
-            raise Refused("payload_invalid", reason="presence")
-        if payload["state"] not in ("active", "idle"):
-            raise Refused("payload_invalid", reason="presence_state")
-        self.attendance.say(socket, payload["state"])  # type: ignore[arg-type]  # one of the two
-        return {"state": payload["state"]}
-
     # -- what others of this floor ask for
+
+    def open_rooms(self, socket: Socket[HubSeat]) -> set[str]:
+        """The rooms of a socket that a client may name: all but the hub's own."""
+        return {room for room in socket.rooms if ":" not in room}
+
+    def tell_action(self, socket: Socket[HubSeat], update: Mapping[str, object]) -> None:
+        """To the rooms of a socket and to the person's other sockets, to each once, never back."""
+        told = [socket.id]
+        for room in sorted(self.open_rooms(socket)):
+            self.broadcast([room], "action_update", {**update, "room": room}, without=told)
+            told.append(room)  # who is in several of the rooms is told of the first
+        own = user_room(socket.state.principal.subject)
+        self.broadcast([own], "action_update", {**update, "room": None}, without=told)
 
     def enter(self, socket: Socket[HubSeat], room: str) -> None:
         """Join a room and its presence; the newcomer gets the full list once."""
         socket.join(room)
         socket.emit("presence_state", self.attendance.enter(socket, room))
 
+    def leave(self, socket: Socket[HubSeat], room: str) -> None:
+        """Leave a room and its presence; harmless where the socket was not."""
+        socket.leave(room)
+        self.attendance.leave(socket, room)
+
     def _tell_presence(self, room: str, body: dict[str, object]) -> None:
         self.broadcast([room], "presence_diff", body)
 
     def _end_silent(self, socket: Socket[HubSeat]) -> None:
         missing = Refused("heartbeat_missing", reason="no_heartbeat")
-        incident = self.guard.incident(
-            missing, wire=socket.state.wire, namespace=self.name, sid=socket.id, event="heartbeat"
-        )
-        self.node.background(self.guard.record(incident))
+        self.node.background(self._record(socket, missing, event="heartbeat"))
         socket.session.close(CLOSE_HEARTBEAT_MISSING, detail="heartbeat missing")
 
     def _notify(self, user_id: str | None, body: Mapping[str, object]) -> None:
@@ -300,12 +288,19 @@ class HubNamespace(Guarded[HubSeat]):
         self.broadcast([room], "security_notice", dict(body))
 
 
+def _is_heartbeat(value: object) -> bool:
+    """Whether a value is ``{ts?}`` as clients send it."""
+    if not isinstance(value, dict) or not value.keys() <= {"ts"}:
+        return False
+    return type(value.get("ts", 0)) in {int, float}
+
+
 def _is_position(value: object, *, epoch_required: bool) -> bool:
     """Whether a value is ``{epoch, after}`` as clients send it."""
     if not isinstance(value, dict) or not value.keys() <= {"epoch", "after"}:
         return False
     epoch, after = value.get("epoch"), value.get("after")
-    epoch_fits = isinstance(epoch, str) and len(epoch) <= LONGEST_EPOCH
+    epoch_fits = isinstance(epoch, str) and EPOCH.fullmatch(epoch) is not None
     return (
         type(after) is int
         and 0 <= after < 2**53

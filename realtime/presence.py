@@ -92,45 +92,72 @@ def fold(sockets: Iterable[Presence]) -> Member:
 def diff(before: Mapping[str, Member], after: Mapping[str, Member]) -> Diff:
     """What leads from one fold to the next; who left is shown once as disconnected."""
     return Diff(
-        joins=tuple(after[user] for user in after.keys() - before.keys()),
+        joins=tuple(member for user, member in after.items() if user not in before),
         leaves=tuple(
-            replace(before[user], state="disconnected", sockets=0)
-            for user in before.keys() - after.keys()
+            replace(member, state="disconnected", sockets=0)
+            for user, member in before.items()
+            if user not in after
         ),
         changes=tuple(
-            after[user] for user in after.keys() & before.keys() if after[user] != before[user]
+            member for user, member in after.items() if user in before and member != before[user]
         ),
     )
 
 
 class Board:
-    """The sockets of one room, and what its members were last told."""
+    """The sockets of one room, and what its members were last told.
+
+    A change costs as much as its person has sockets, however many people are in the room.
+    """
 
     def __init__(self) -> None:
         self._sockets: dict[str, Presence] = {}
+        self._by_user: dict[str, dict[str, Presence]] = {}
+        self._members: dict[str, Member] = {}
         self._told: dict[str, Member] = {}
+        self._touched: dict[str, None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._sockets or self._told)
 
     def put(self, socket_id: str, presence: Presence) -> None:
-        """A socket came, or changed its state."""
+        """A socket came, or changed its state; it stays its person's."""
         self._sockets[socket_id] = presence
+        self._by_user.setdefault(presence.user_id, {})[socket_id] = presence
+        self._fold(presence.user_id)
 
     def remove(self, socket_id: str) -> bool:
         """A socket left; says whether it was here."""
-        return self._sockets.pop(socket_id, None) is not None
+        presence = self._sockets.pop(socket_id, None)
+        if presence is None:
+            return False
+        del self._by_user[presence.user_id][socket_id]
+        self._fold(presence.user_id)
+        return True
 
-    def members(self) -> dict[str, Member]:
+    def members(self) -> Mapping[str, Member]:
         """Everybody in the room now, by user id."""
-        by_user: dict[str, list[Presence]] = {}
-        for presence in self._sockets.values():
-            by_user.setdefault(presence.user_id, []).append(presence)
-        return {user: fold(sockets) for user, sockets in by_user.items()}
+        return self._members
 
     def take_diff(self) -> Diff:
         """What changed since the last time; it counts as told from here on."""
-        now = self.members()
-        change = diff(self._told, now)
-        self._told = now
+        change = diff(_only(self._told, self._touched), _only(self._members, self._touched))
+        for user in self._touched:
+            if user in self._members:
+                self._told[user] = self._members[user]
+            else:
+                self._told.pop(user, None)
+        self._touched.clear()
         return change
+
+    def _fold(self, user: str) -> None:
+        self._touched[user] = None
+        sockets = self._by_user[user]
+        if sockets:
+            self._members[user] = fold(sockets.values())
+        else:
+            del self._by_user[user], self._members[user]
+
+
+def _only(members: Mapping[str, Member], users: Iterable[str]) -> dict[str, Member]:
+    return {user: members[user] for user in users if user in members}

@@ -4,17 +4,21 @@ What "/" and "/engine" have in common. A handler raises Refused; this class char
 waits for the row, answers it, and ends the socket whose budget is spent.
 """
 
-import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Mapping
+from itertools import islice
 from typing import Any, ClassVar, Generic, TypeVar
 
 import orjson
 from django.db import InterfaceError, OperationalError
 
+from realtime import tenure
 from realtime.goodbye import goodbye_frames
-from realtime.guard import Guard, Seat, Wire
+from realtime.guard import NEVER_MS, Guard, Seat, Wire, session_key
+from realtime.handshake import Handshake
 from realtime.namespaces import Ack, ConnectionRefused, Namespace, Result, Socket, is_awaitable
+from realtime.sessions import Session
 from security import audit, clock, database, sessions, tokens
 from security.gate import Door, Gate, Signed
 from security.principals import Principal
@@ -34,10 +38,13 @@ T = TypeVar("T", bound=Seat)
 
 NONCE_BYTES = 32
 MESSAGE_NONCE_BYTES = 18
-EXPIRY_WARNING_MS = 60_000
-CLOSE_AUTH_ENDED = 4401
+CLOSE_INTERNAL = 1011
 CLOSE_BUDGET_SPENT = 4429
+CLOSE_TOO_LATE = 4408
 IGNORED_AUTH_KEYS = frozenset({"pid", "offset"})  # Socket.IO's own, sent after a reconnect
+KEYS_SHOWN = 8
+EVENT_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # only such names go into answers and records
+DATABASE_TROUBLE = (database.DatabaseBusy, OperationalError, InterfaceError, TimeoutError)
 
 
 class Guarded(Namespace[T], Generic[T]):
@@ -56,40 +63,55 @@ class Guarded(Namespace[T], Generic[T]):
 
     async def authorize(self, socket: Socket[T], auth: dict[str, Any] | None) -> T:
         """Prove who connects; raises ConnectionRefused after the refusal is on record."""
-        wire: Wire = socket.session.policy_state
         try:
-            client_nonce = self.check_auth(auth)
-            principal = await self._principal(auth)
-            wire.principal = wire.principal or principal
-            self.admit(socket, principal)
+            return await self._seated(socket, auth)
         except Refused as refusal:
-            await self.guard.record(
-                self.guard.incident(refusal, wire=wire, namespace=self.name, event="connect")
-            )
+            await self._record(socket, refusal, event="connect")
             raise connection_refused(refusal) from None
+        except DATABASE_TROUBLE as error:
+            busy = Refused("try_again", reason=type(error).__name__)
+            await self._record(socket, busy, event="connect")
+            # Stock clients never try again after a CONNECT_ERROR, but they do after a close.
+            socket.session.close(CLOSE_INTERNAL, detail="try again")
+            raise connection_refused(busy) from None
+
+    async def _seated(self, socket: Socket[T], auth: dict[str, Any] | None) -> T:
+        wire: Wire = socket.session.policy_state
+        self.check_handshake(socket.session.handshake)
+        client_nonce = self.check_auth(auth)
+        began = self.node.now()
+        principal = await self._principal(auth["token"] if auth else None)
+        wire.principal = wire.principal or principal
+        # From here on nothing waits, so what is counted and what is taken are one step.
+        self.admit(socket, principal)
+        if self.guard.roster.ended_since(principal, began):
+            raise Refused("AUTH_INVALID", reason="ended_meanwhile")
         seat = self._seat(socket, principal, client_nonce)
         seat.feed = auth.get("feed") if auth else None
         self.guard.roster.add(principal.label, socket)
         return seat
 
+    def check_handshake(self, handshake: Handshake) -> None:
+        """May a connection of this origin come in here at all? Raises Refused."""
+
     def check_auth(self, auth: dict[str, Any] | None) -> bytes:
         """The form of the CONNECT payload; returns the client's nonce. Raises Refused."""
-        if not auth or auth.get("token") in (None, ""):
-            raise Refused("AUTH_REQUIRED", reason="no_token")
+        auth = auth or {}
         extra = auth.keys() - self.auth_keys - IGNORED_AUTH_KEYS
         if extra:
             raise Refused(
                 "AUTH_INVALID",
                 kind="auth_bypass_attempt",
                 reason="extra_keys",
-                detail={"seen": sorted(map(str, extra))[:8]},
+                detail={"seen": sorted(islice(extra, KEYS_SHOWN))},
             )
+        if auth.get("token") in (None, ""):
+            raise Refused("AUTH_REQUIRED", reason="no_token")
         return self._client_nonce(auth.get("client_nonce"))
 
     def admit(self, socket: Socket[T], principal: Principal) -> None:
         """May this principal come in here, now? Raises Refused."""
-        key = principal.session_id or principal.label
-        rest_ms = self.guard.penalties.is_penalised(key, self.node.now())
+        rest_ms = self.guard.penalties.is_penalised(session_key(principal), self.node.now())
         if rest_ms:
             raise Refused("PENALTY", reason="budget_spent", retry_after_ms=rest_ms)
 
@@ -104,8 +126,7 @@ class Guarded(Namespace[T], Generic[T]):
             raise Refused("AUTH_INVALID", reason="client_nonce")
         return nonce
 
-    async def _principal(self, auth: dict[str, Any] | None) -> Principal:
-        token = auth.get("token") if auth else None
+    async def _principal(self, token: object) -> Principal:
         now = clock.now_ms() / 1000
         try:
             claims = tokens.verify(token, audience=self.audience, token_type="access", now=now)  # noqa: S106 - a kind of token, not one
@@ -143,10 +164,12 @@ class Guarded(Namespace[T], Generic[T]):
     async def joined(self, socket: Socket[T]) -> None:
         """Greet with ``session``, then watch over the token."""
         seat = socket.state
-        socket.emit("session", {**self._session_body(socket), **await self.session_extra(socket)})
-        self._watch_expiry(socket)
-        life_s = self.guard.settings.socket_life_s
-        seat.timers["life"] = self.node.timers.after(life_s, lambda: self._end(socket, "age"))
+        body = {**self._session_body(socket), **await self.session_extra(socket)}
+        if not socket.connected:
+            return  # left() has run already: whatever began now would never end
+        socket.emit("session", body)
+        tenure.begin(socket, life_s=self.guard.settings.socket_life_s)
+        seat.greeted = True
         audit.append("socket_connected", **self._who(socket))
 
     async def session_extra(self, socket: Socket[T]) -> Mapping[str, object]:
@@ -174,24 +197,32 @@ class Guarded(Namespace[T], Generic[T]):
     # -- parting
 
     def left(self, socket: Socket[T], reason: str) -> Awaitable[None] | None:
-        """Free what the socket held."""
-        seat = socket.state
-        for timer in seat.timers.values():
-            timer.cancel()
-        self.guard.roster.remove(seat.principal.label, socket)
-        audit.append("socket_disconnected", detail={"reason": reason}, **self._who(socket))
+        """Free what the socket held; one that came no further than its seat held only that."""
+        tenure.end(socket)
+        self.guard.roster.remove(socket.state.principal.label, socket)
+        if socket.state.greeted:
+            audit.append("socket_disconnected", detail={"reason": reason}, **self._who(socket))
+        session = socket.session
+        if not session.connection.closed:
+            # A connection on which nothing is joined counts for nobody, so it may not stay.
+            self.node.timers.after(
+                self.guard.settings.connect_deadline_s, lambda: _close_if_empty(session)
+            )
         return None
 
     def closing(self, socket: Socket[T], code: int, reason: str) -> None:
         """Say goodbye, because stock clients hide close codes and polling has none."""
-        socket.send_encoded(goodbye_frames(self.name, code, reason))
+        rest_ms = int(self.guard.settings.penalty_s * 1000) if code == CLOSE_BUDGET_SPENT else None
+        socket.send_encoded(goodbye_frames(self.name, code, reason, retry_after_ms=rest_ms))
 
     def failed(self, socket: Socket[T], error: Exception) -> None:
         """A handler raised: our fault, on record."""
-        refusal = Refused("internal_error", reason=type(error).__name__)
-        wire: Wire = socket.session.policy_state
-        incident = self.guard.incident(refusal, wire=wire, namespace=self.name, sid=socket.id)
-        self.node.background(self.guard.record(incident))
+        code = "try_again" if isinstance(error, DATABASE_TROUBLE) else "internal_error"
+        refusal = Refused(code, reason=type(error).__name__)
+        message = getattr(getattr(socket, "state", None), "message", None)
+        if message is not None:
+            message.blame(refusal)
+        self.node.background(self._record(socket, refusal))
 
     def _who(self, socket: Socket[T]) -> dict[str, Any]:
         principal = socket.state.principal
@@ -206,38 +237,18 @@ class Guarded(Namespace[T], Generic[T]):
 
     # -- the token while connected
 
-    def _watch_expiry(self, socket: Socket[T]) -> None:
-        seat = socket.state
-        left_ms = seat.expires_at_ms - clock.now_ms()
-        timers, now = self.node.timers, self.node.now()
-        for name in ("expiring", "expired"):
-            if name in seat.timers:
-                seat.timers[name].cancel()
-        seat.timers["expiring"] = timers.at(
-            now + max(0, left_ms - EXPIRY_WARNING_MS) / 1000,
-            lambda: socket.emit("auth_expiring", self._expiry_body(socket)),
-        )
-        seat.timers["expired"] = timers.at(now + left_ms / 1000, lambda: self._expire(socket))
-
-    def _expire(self, socket: Socket[T]) -> None:
-        socket.emit("auth_expired", self._expiry_body(socket))
-        self._end(socket, "token expired")
-
-    def _expiry_body(self, socket: Socket[T]) -> dict[str, object]:
-        return {"token_expires_at": socket.state.expires_at_ms, "server_time": clock.now_ms()}
-
-    def _end(self, socket: Socket[T], reason: str) -> None:
-        socket.session.close(CLOSE_AUTH_ENDED, detail=reason)
-
     async def renew(self, socket: Socket[T], token: object) -> dict[str, object]:
         """``reauth``: the same subject, role and session with a newer token. Raises Refused."""
-        old = socket.state.principal
-        new = await self._principal({"token": token})
+        began, old = self.node.now(), socket.state.principal
+        new = await self._principal(token)
         if (new.label, new.role, new.session_id) != (old.label, old.role, old.session_id):
             raise Refused("AUTH_INVALID", kind="auth_bypass_attempt", reason="other_identity")
-        socket.state.principal = new
-        socket.state.expires_at_ms = new.expires_at
-        self._watch_expiry(socket)
+        if self.guard.roster.ended_since(new, began):
+            raise Refused("AUTH_INVALID", reason="ended_meanwhile")
+        if socket.connected:
+            socket.state.principal = new
+            socket.state.expires_at_ms = new.expires_at
+            tenure.prolong(socket)
         return {"ok": True, "token_expires_at": new.expires_at, "server_time": clock.now_ms()}
 
     # -- messages
@@ -246,13 +257,20 @@ class Guarded(Namespace[T], Generic[T]):
         self, socket: Socket[T], args: list[Any], ack_id: int | None
     ) -> Result | Awaitable[Result]:
         """Call the handler; a Refused from it, now or later, is charged, recorded and answered."""
+        socket.state.message = None
         try:
+            self._check_unexpired(socket)
             result = super().handle(socket, args, ack_id)
         except Refused as refusal:
-            return self._refuse(socket, refusal, args[0], ack_id)
+            return self._refuse(socket, self._about(socket, refusal), args[0], ack_id)
         if is_awaitable(result):
             return self._guarded(socket, result, args[0], ack_id)  # type: ignore[arg-type]  # just tested
         return result
+
+    def _check_unexpired(self, socket: Socket[T]) -> None:
+        """Check 0; the timer that closes the socket may be a moment late. Raises Refused."""
+        if tenure.has_expired(socket):
+            raise Refused(self.gate.door.codes["expired"], reason="token_expired")
 
     def unknown_event(
         self, socket: Socket[T], event: object, args: list[Any], ack_id: int | None
@@ -264,15 +282,20 @@ class Guarded(Namespace[T], Generic[T]):
 
     def throttled(self, socket: Socket[T], ack_id: int | None, retry_after_ms: int) -> None:
         """Refuse an unread event; the answer does not wait in line behind a handler."""
-        code = "rate_limited" if self.gate.door.codes["busy"] == "try_again" else "RATE_LIMITED"
-        refusal = Refused(code, retry_after_ms=retry_after_ms)
+        codes = self.gate.door.codes
+        if retry_after_ms == NEVER_MS:
+            refusal = Refused(codes["envelope"], reason="binary")
+        else:
+            refusal = Refused(codes["rate"], reason="messages", retry_after_ms=retry_after_ms)
         self.node.background(self._refuse(socket, refusal, "", ack_id))
 
     def verify(self, socket: Socket[T], message: object, *, event: str = "") -> Signed:
         """Checks 4 to 7 of a message; raises Refused."""
-        return self.gate.verify(
+        signed = self.gate.verify(
             message, key=socket.state.receives, now_ms=clock.now_ms(), event=event
         )
+        socket.state.message = signed
+        return signed
 
     def burn(self, socket: Socket[T], signed: Signed) -> Awaitable[None] | None:
         """Check 8; raises Refused."""
@@ -292,36 +315,56 @@ class Guarded(Namespace[T], Generic[T]):
     ) -> Result:
         try:
             return await work
-        except Refused as refusal:
-            return await self._refuse(socket, refusal, event, ack_id)
-        except (database.DatabaseBusy, OperationalError, InterfaceError, TimeoutError) as error:
-            busy = Refused(self.gate.door.codes["busy"], reason=type(error).__name__)
-            return await self._refuse(socket, busy, event, ack_id)
+        except Refused as refused:
+            refusal = refused
+        except DATABASE_TROUBLE as error:
+            refusal = Refused(self.gate.door.codes["busy"], reason=type(error).__name__)
+        return await self._refuse(socket, self._about(socket, refusal), event, ack_id)
+
+    def _about(self, socket: Socket[T], refusal: Refused) -> Refused:
+        """Note which message a refusal by its handler is about."""
+        message = socket.state.message
+        return refusal if message is None else message.blame(refusal)
 
     async def _refuse(
         self, socket: Socket[T], refusal: Refused, event: object, ack_id: int | None
     ) -> Ack | None:
         seat = socket.state
         spent = self.guard.charge(seat, refusal, now=self.node.now(), now_ms=clock.now_ms())
-        name = event if isinstance(event, str) else ""
-        incident = self.guard.incident(
-            refusal, wire=seat.wire, namespace=self.name, sid=socket.id, event=name
-        )
-        await asyncio.shield(self.guard.record(incident))
+        name = event if isinstance(event, str) and EVENT_NAME.fullmatch(event) else ""
+        await self._record(socket, refusal, event=name)
         self.answer_refusal(socket, refusal, name, ack_id)
-        if spent:
+        if spent and not socket.session.connection.closed:
             over = Refused("PENALTY", kind="budget_exceeded", reason=refusal.code)
-            await self.guard.record(
-                self.guard.incident(over, wire=seat.wire, namespace=self.name, sid=socket.id)
-            )
+            await self._record(socket, over, event=name)
             socket.session.close(CLOSE_BUDGET_SPENT, detail="violation budget spent")
+        elif tenure.has_expired(socket):
+            tenure.expire(socket)
         return None
+
+    async def _record(self, socket: Socket[T], refusal: Refused, *, event: str = "") -> None:
+        """Put a refusal on record as this socket's, or its connection's while it has no seat."""
+        seat: T | None = getattr(socket, "state", None)
+        incident = self.guard.incident(
+            refusal,
+            wire=socket.session.policy_state,
+            principal=seat.principal if seat else None,
+            namespace=self.name,
+            sid=socket.id,
+            event=event,
+        )
+        await self.guard.record(incident)
 
     def answer_refusal(
         self, socket: Socket[T], refusal: Refused, event: str, ack_id: int | None
     ) -> None:
         """Tell the sender; namespaces differ in the words."""
         raise NotImplementedError
+
+
+def _close_if_empty(session: Session) -> None:
+    if not session.sockets:
+        session.close(CLOSE_TOO_LATE, detail="nothing joined")
 
 
 def connection_refused(refusal: Refused) -> ConnectionRefused:

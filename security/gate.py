@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal, Protocol, TypeAlias
 
 from security import strictjson
@@ -19,6 +20,7 @@ from security.strictjson import DEFAULT_BOUNDS, Bounds, JsonValue
 __all__ = ["SERVICE_CODES", "WEB_CODES", "Door", "Gate", "NonceStore", "PayloadRule", "Signed"]
 
 Step: TypeAlias = Literal[
+    "expired",
     "envelope",
     "type",
     "window",
@@ -28,9 +30,11 @@ Step: TypeAlias = Literal[
     "too_large",
     "too_complex",
     "busy",
+    "rate",
 ]
 
 WEB_CODES: Mapping[Step, str] = {
+    "expired": "auth_expired",
     "envelope": "malformed",
     "type": "unknown_type",
     "window": "timestamp_expired",
@@ -40,8 +44,10 @@ WEB_CODES: Mapping[Step, str] = {
     "too_large": "payload_too_large",
     "too_complex": "payload_too_complex",
     "busy": "try_again",
+    "rate": "rate_limited",
 }
 SERVICE_CODES: Mapping[Step, str] = {
+    "expired": "AUTH_EXPIRED",
     "envelope": "ENGINE_PACKET_INCOMPLETE",
     "type": "ENGINE_PACKET_INCOMPLETE",
     "window": "ENGINE_TIMESTAMP_EXPIRED",
@@ -51,12 +57,14 @@ SERVICE_CODES: Mapping[Step, str] = {
     "too_large": "PAYLOAD_INVALID",
     "too_complex": "PAYLOAD_INVALID",
     "busy": "TRY_AGAIN",
+    "rate": "RATE_LIMITED",
 }
 
 TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 NONCE = re.compile(r"[A-Za-z0-9_-]{22,64}")  # 22 characters of base64url are 128 random bits
 SIGNATURE = re.compile(r"[0-9a-f]{64}")
 SHORTEST_TS, LONGEST_TS = 0, 2**53  # JavaScript's safe integers
+KEYS_SHOWN = 8  # of an envelope with the wrong keys; a hostile one has a hundred thousand
 
 
 class NonceStore(Protocol):
@@ -89,7 +97,7 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A message whose envelope, type, time and signature are right."""
+    """A message whose envelope could be read; ``verify`` returns it when all else is right, too."""
 
     type: str
     payload: str
@@ -99,7 +107,14 @@ class Signed:
     @property
     def payload_sha256(self) -> str:
         """The digest that a violation keeps instead of the payload."""
-        return hashlib.sha256(self.payload.encode()).hexdigest()
+        # A lone surrogate has no bytes; the digest of such a payload is of what is left.
+        return hashlib.sha256(self.payload.encode(errors="replace")).hexdigest()
+
+    def blame(self, refusal: Refused) -> Refused:
+        """Note on a refusal that it is about this message; the first message noted stays."""
+        if not refusal.event_type:
+            refusal.event_type, refusal.payload_sha256 = self.type, self.payload_sha256
+        return refusal
 
 
 class Gate:
@@ -118,17 +133,18 @@ class Gate:
         door = self.door
         rule = door.rules.get(signed.type)
         if rule is None:
-            raise self._refused("type", "unknown", seen=signed.type)
-        if self._size(signed.payload) > rule.max_bytes:
-            raise self._refused("too_large", "payload", limit=rule.max_bytes)
+            raise self._refused("type", "unknown", signed, seen=signed.type)
+        size = self._size(signed.payload)
+        if size > rule.max_bytes:
+            raise self._refused("too_large", "payload", signed, seen=size, limit=rule.max_bytes)
         if not -door.drift_ms <= now_ms - signed.ts <= door.drift_ms:
             raise self._refused(
-                "window", "outside", seen=signed.ts, now=now_ms, drift_ms=door.drift_ms
+                "window", "outside", signed, seen=signed.ts, now=now_ms, drift_ms=door.drift_ms
             )
         if not key.verify(
             type=signed.type, ts=signed.ts, nonce=signed.nonce, payload=signed.payload, sig=sig
         ):
-            raise self._refused("signature", "mismatch", type=signed.type)
+            raise self._refused("signature", "mismatch", signed)
         return signed
 
     def consume(self, signed: Signed, *, principal: str, now_ms: int) -> Awaitable[None] | None:
@@ -142,33 +158,39 @@ class Gate:
                 expires_at_ms=signed.ts + door.drift_ms + door.nonce_grace_ms,
                 now_ms=now_ms,
             )
-        except OverflowError as full:
-            raise self._refused("busy", "nonce_store_full") from full
+        except OverflowError:
+            raise self._refused("busy", "nonce_store_full", signed) from None
         if first is True:
             return None
         if first is False:
-            raise self._refused("replay", "nonce_used")
-        return self._await_first(first)
+            raise self._refused("replay", "nonce_used", signed)
+        return self._await_first(first, signed)
 
     def read(self, signed: Signed) -> JsonValue:
         """Check 9: the payload as JSON. Raises Refused; the nonce stays burned."""
         try:
             return strictjson.loads(signed.payload, bounds=self.door.rules[signed.type].bounds)
         except strictjson.PayloadTooComplex as fault:
-            raise self._refused("too_complex", fault.reason) from None
+            raise self._refused("too_complex", fault.reason, signed) from None
         except strictjson.StrictJsonError as fault:
-            raise self._refused("payload", fault.reason) from None
+            raise self._refused("payload", fault.reason, signed) from None
 
-    async def _await_first(self, first: Awaitable[bool]) -> None:
-        if not await first:
-            raise self._refused("replay", "nonce_used")
+    async def _await_first(self, first: Awaitable[bool], signed: Signed) -> None:
+        try:
+            fresh = await first
+        except OverflowError:
+            raise self._refused("busy", "nonce_store_full", signed) from None
+        if not fresh:
+            raise self._refused("replay", "nonce_used", signed)
 
     def _open(self, message: object, event: str) -> tuple[Signed, str]:
         """Check 4: exact keys, exact types, lengths and alphabets."""
         if type(message) is not dict:
             raise self._refused("envelope", "not_an_object")
         if message.keys() != (_SERVICE_KEYS if event else _WEB_KEYS):
-            raise self._refused("envelope", "keys", seen=sorted(map(str, message))[:8])
+            raise self._refused(
+                "envelope", "keys", seen=sorted(map(str, islice(message, KEYS_SHOWN)))
+            )
         kind = event or message["type"]
         for name, value, form in (
             ("type", kind, TYPE),
@@ -192,8 +214,15 @@ class Gate:
         except UnicodeEncodeError:  # a lone surrogate has no bytes, so nobody can have signed it
             raise self._refused("envelope", "payload") from None
 
-    def _refused(self, step: Step, reason: str, **detail: Any) -> Refused:  # noqa: ANN401 - facts for staff
-        return Refused(self.door.codes[step], reason=reason, detail=detail)
+    def _refused(
+        self,
+        step: Step,
+        reason: str,
+        about: Signed | None = None,
+        **detail: Any,  # noqa: ANN401 - facts for staff
+    ) -> Refused:
+        refusal = Refused(self.door.codes[step], reason=reason, detail=detail)
+        return refusal if about is None else about.blame(refusal)
 
 
 _SERVICE_KEYS = frozenset({"payload", "ts", "nonce", "sig"})

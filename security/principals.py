@@ -15,7 +15,8 @@ class Principal:
 
     ``subject`` is the person's id or the service's name, ``session_id`` is empty for services.
     ``kid`` names the master key of the secret, ``version`` is the person's token version or the
-    service's key version, ``expires_at`` is in milliseconds since the epoch.
+    service's key version, ``expires_at`` is in milliseconds since the epoch. ``token_id`` is that
+    of the token which was shown.
     """
 
     kind: Kind
@@ -26,6 +27,7 @@ class Principal:
     kid: str
     version: int
     expires_at: int
+    token_id: str = ""
 
     @property
     def label(self) -> str:

@@ -92,8 +92,12 @@ class Refused(Exception):
 
     ``detail`` is for staff (in the violation row), ``public`` for the client (in the answer).
     ``kind`` is set where the violation is finer than the code, and ``retry_after_ms`` where the
-    hub knows when trying again can succeed.
+    hub knows when trying again can succeed. ``event_type`` and ``payload_sha256`` say which message
+    it was about, once one could be read.
     """
+
+    event_type = ""
+    payload_sha256 = ""
 
     def __init__(
         self,

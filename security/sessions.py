@@ -10,6 +10,7 @@ the session ends (security.md, "Identities")::
 """
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -38,6 +39,7 @@ __all__ = [
     "RequestMeta",
     "end_session",
     "end_sessions",
+    "lapsed",
     "open_session",
     "refresh",
     "resolve",
@@ -200,6 +202,27 @@ def resolve_person(claims: Claims, *, now: float) -> tuple[User, Principal]:
     return user, _principal(claims, username=user.username, kid=session.kid)
 
 
+def lapsed(principals: Collection[Principal], *, now: float) -> frozenset[Principal]:
+    """Those who could not come in any more: one query for all people, and one for all services.
+
+    For the regular look at who is connected; what a token says of itself is not looked at again.
+    """
+    people = {each.session_id for each in principals if each.kind == "user"}
+    services = {each.subject for each in principals if each.kind != "user"}
+    sessions = Session.objects.select_related("user").in_bulk(people) if people else {}
+    rows = ServiceAccount.objects.filter(name__in=services, enabled=True) if services else ()
+    accounts = {(row.kind, row.name): row.key_version for row in rows}
+    return frozenset(
+        each
+        for each in principals
+        if not (
+            _session_stands(each, sessions.get(each.session_id), now)
+            if each.kind == "user"
+            else accounts.get((each.kind, each.subject)) == each.version
+        )
+    )
+
+
 def secret_of(principal: Principal) -> bytes:
     """The 32-byte secret that the principal signs with. Raises TokenInvalid for a dropped key."""
     if principal.kind == "user":
@@ -221,17 +244,29 @@ def _live_session(claims: Claims, now: float) -> Session:
     )
     if session is None:
         raise TokenInvalid("session_unknown")
-    lapsed = {
-        "session_revoked": session.revoked_at is not None,
-        "session_expired": session.expires_at <= _datetime(now),
-        "user_inactive": not session.user.is_active,
-        "token_version": session.user.token_version != claims.version,
-    }
-    for reason, holds in lapsed.items():
+    for reason, holds in _reasons(session, version=claims.version, now=now).items():
         if holds:
             raise TokenInvalid(reason)
     _known(session.kid)
     return session
+
+
+def _session_stands(principal: Principal, session: Session | None, now: float) -> bool:
+    if session is None or str(session.user_id) != principal.subject:
+        return False
+    if principal.is_staff and not session.user.is_staff:
+        return False
+    return not any(_reasons(session, version=principal.version, now=now).values())
+
+
+def _reasons(session: Session, *, version: int, now: float) -> dict[str, bool]:
+    """Each reason why a session may stand for nobody, and whether it holds."""
+    return {
+        "session_revoked": session.revoked_at is not None,
+        "session_expired": session.expires_at <= _datetime(now),
+        "user_inactive": not session.user.is_active,
+        "token_version": session.user.token_version != version,
+    }
 
 
 def _principal(claims: Claims, *, username: str, kid: str) -> Principal:
@@ -244,6 +279,7 @@ def _principal(claims: Claims, *, username: str, kid: str) -> Principal:
         kid=kid,
         version=claims.version,
         expires_at=claims.expires_at * 1000,
+        token_id=claims.token_id,
     )
 
 
