@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+import orjson
 from django.conf import settings as django_settings
 
 from engine import dispatcher
 from engine.coordinator import CLOSE_REPLACED, Coordinator
 from engine.outcome import Outcome
 from realtime.guard import Guard, Seat
+from realtime.handshake import Handshake
 from realtime.namespaces import Ack, Socket, on
 from realtime.node import Node
 from realtime.origins import own_origin
@@ -103,15 +105,22 @@ class EngineNamespace(Guarded[EngineSeat]):
 
     # -- joining and parting
 
-    def admit(self, socket: Socket[EngineSeat], principal: Principal) -> None:
-        """No browser may be an engine; and an engine may speak faster than a person."""
-        super().admit(socket, principal)
-        handshake = socket.session.handshake
+    def check_handshake(self, handshake: Handshake) -> None:
+        """No browser may be an engine, but python-socketio's client sends the hub's own origin."""
         own = own_origin(
             handshake.host, secure=handshake.secure, allowed_hosts=django_settings.ALLOWED_HOSTS
         )
         if handshake.origin not in {None, own}:
-            raise Refused("FORBIDDEN", reason="browser_origin", detail={"seen": handshake.origin})
+            raise Refused(
+                "FORBIDDEN",
+                kind="origin_forbidden",
+                reason="browser_origin",
+                detail={"seen": handshake.origin},
+            )
+
+    def admit(self, socket: Socket[EngineSeat], principal: Principal) -> None:
+        """An engine may speak faster than a person."""
+        super().admit(socket, principal)
         settings = self.guard.settings
         socket.session.policy_state.messages = TokenBucket(
             settings.engine_messages_per_s, settings.engine_message_burst, now=self.node.now()
@@ -121,6 +130,11 @@ class EngineNamespace(Guarded[EngineSeat]):
         """The engine's name and the heartbeat that is expected of it."""
         settings = self.guard.settings
         return {
+            "limits": {
+                "max_payload": settings.max_payload,
+                "actions_per_s": settings.engine_messages_per_s,
+                "burst": settings.engine_message_burst,
+            },
             "engine": socket.state.principal.subject,
             "heartbeat": {
                 "interval_ms": int(settings.engine_heartbeat_s * 1000),
@@ -265,7 +279,11 @@ class EngineNamespace(Guarded[EngineSeat]):
         payload = await self.admitted(socket, "engine_error", message)
         _require(payload, ("code", "message"), optional=("details",))
         await self._prove(socket)
-        audit.append("engine_error", detail=payload, **self._who(socket))
+        # As text: its keys are the engine's, and a record's keys are ours.
+        said = {"code": str(payload["code"]), "message": str(payload["message"])}
+        if "details" in payload:
+            said["details"] = orjson.dumps(payload["details"]).decode()
+        audit.append("engine_error", detail=said, **self._who(socket))
         return Ack({"ok": True})
 
     @on("telemetry")
