@@ -9,10 +9,13 @@ a forward step is followed at once. What a wrong forward step added stays until 
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
-__all__ = ["Clock", "now_ms"]
+__all__ = ["Clock", "milliseconds", "moment", "now_ms"]
 
 NS_PER_MS = 1_000_000
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock:
@@ -56,3 +59,13 @@ class Clock:
 
 now_ms = Clock().now_ms
 """The clock of this process. A forked child keeps it: both of its sources go on."""
+
+
+def moment(at_ms: int) -> datetime:
+    """Milliseconds since the epoch as the time that a row holds."""
+    return EPOCH + timedelta(milliseconds=at_ms)
+
+
+def milliseconds(at: datetime) -> int:
+    """The inverse of ``moment``; what is finer is cut off."""
+    return (at - EPOCH) // timedelta(milliseconds=1)

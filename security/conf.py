@@ -109,6 +109,7 @@ class HubSettings:
     # -- records
     violation_queue: int = limit(10_000, "records", "Records waiting for the writer.")
     violation_rows_per_minute: int = limit(20, "rows", "Own rows per (principal, kind, minute).")
+    record_keep_days: int = limit(365, "days", "Age at which records may be pruned.")
     audit_actions: AuditScope = limit("state", "scope", "Accepted actions that are audited.")
 
     # -- the outside

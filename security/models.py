@@ -18,7 +18,19 @@ from django.utils import timezone
 
 from security.signals import announce_service_ended, announce_sessions_ended
 
-__all__ = ["AuditEntry", "ServiceAccount", "Session", "User", "Violation"]
+__all__ = [
+    "Anchor",
+    "AuditEntry",
+    "Checkpoint",
+    "Kept",
+    "Mark",
+    "Record",
+    "RecordChanged",
+    "ServiceAccount",
+    "Session",
+    "User",
+    "Violation",
+]
 
 ENDING_FIELDS = frozenset({"password", "is_active", "is_staff"})
 
@@ -178,7 +190,7 @@ class RecordChanged(TypeError):
         return f"{self.model} rows are a record: they are appended, never changed or removed"
 
 
-class RecordQuerySet(models.QuerySet["Record"]):
+class KeptQuerySet(models.QuerySet["Kept"]):
     """A query set that reads and appends only."""
 
     def update(self, **_kwargs: object) -> NoReturn:
@@ -191,8 +203,26 @@ class RecordQuerySet(models.QuerySet["Record"]):
         raise RecordChanged(self.model.__name__)
 
 
-class Record(models.Model):
-    """A row that is written once. ``writer`` and the hashes form one chain per writing process."""
+class Kept(models.Model):
+    """A row that is appended and then kept as it is; triggers say the same to raw SQL."""
+
+    objects = KeptQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        """Append. Raises RecordChanged for a row that is stored already."""
+        if not self._state.adding:
+            raise RecordChanged(type(self).__name__)
+        super().save(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came
+
+    def delete(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise RecordChanged(type(self).__name__)
+
+
+class Record(Kept):
+    """What was refused or done. ``writer`` and the hashes form one chain per writing process."""
 
     at = models.DateTimeField(db_index=True)
     principal = models.CharField(max_length=96, blank=True, db_index=True)
@@ -206,19 +236,8 @@ class Record(models.Model):
     prev_hash = models.CharField(max_length=64, editable=False)
     hash = models.CharField(max_length=64, editable=False)
 
-    objects = RecordQuerySet.as_manager()
-
     class Meta:
         abstract = True
-
-    def save(self, *args: object, **kwargs: object) -> None:
-        """Append. Raises RecordChanged for a row that is stored already."""
-        if not self._state.adding:
-            raise RecordChanged(type(self).__name__)
-        super().save(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came
-
-    def delete(self, *_args: object, **_kwargs: object) -> NoReturn:
-        raise RecordChanged(type(self).__name__)
 
 
 class Violation(Record):
@@ -258,3 +277,48 @@ class AuditEntry(Record):
 
     def __str__(self) -> str:
         return f"{self.action} by {self.principal or 'nobody'}"
+
+
+class Mark(Kept):
+    """A signed statement about a chain of records: up to which row it reached, with which hash.
+
+    ``table`` is the name of the record's model. ``mac`` is made by ``security.anchors`` with a key
+    derived from the master key ``kid``: whoever can write the database cannot make a mark.
+    """
+
+    table = models.CharField(max_length=16)
+    writer = models.CharField(max_length=40)
+    last_id = models.BigIntegerField()
+    hash = models.CharField(max_length=64)
+    at = models.DateTimeField()
+    kid = models.CharField(max_length=32)
+    mac = models.CharField(max_length=64)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.table} of {self.writer} up to row {self.last_id}"
+
+
+class Anchor(Mark):
+    """What a chain was at a time. ``closed``: its writer ended, and nothing may follow."""
+
+    closed = models.BooleanField(default=False)
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["table", "writer", "last_id"], name="anchor_of_chain")
+        ]
+
+
+class Checkpoint(Mark):
+    """Where a chain begins since the rows up to here were exported and removed."""
+
+    export_name = models.CharField(max_length=128)
+    export_sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["table", "writer", "last_id"], name="checkpoint_of_chain")
+        ]

@@ -4,7 +4,8 @@ Records are queued and stored in groups: the first one waiting starts GROUP_S, t
 meanwhile are one transaction on the writer thread. What cannot have a row of its own (too many of
 a kind, or a full queue) is counted in tallies; every ROLLUP_S each tally becomes one appended row.
 While the database fails, the group in hand is tried again, the queue fills to its bound, and
-everything after that is counted; so memory is bounded and the sum of counts stays exact.
+everything after that is counted; so memory is bounded and the sum of counts stays exact. Chains are
+anchored while they grow, and once more when their writer ends (`security.anchors`).
 (security.md, "Violations and audit".)
 """
 
@@ -17,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_address
 from itertools import islice
@@ -26,7 +26,8 @@ from typing import Final, Protocol
 from django.db import transaction
 from prometheus_client import Counter
 
-from security import chain
+from security import anchors, chain, clock
+from security.clock import moment
 from security.conf import hub
 from security.database import run_on_writer
 from security.models import AuditEntry, Record, Violation
@@ -63,13 +64,13 @@ CHAINED: Final[Mapping[type[Record], tuple[str, ...]]] = {
 }
 """The columns that a row's hash covers. A column added later does not belong: old rows lack it."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
 STORED = Counter("hub_records_stored", "Rows of violations and audit entries committed.")
 MERGED = Counter("hub_records_merged", "Records counted in a roll-up because the queue was full.")
 BROKEN = Counter("hub_records_broken", "Records that could not be made: faults of ours.")
 FAILED = Counter("hub_record_batches_failed", "Groups of records that the database refused once.")
+UNANCHORED = Counter("hub_anchors_failed", "Anchors of records that could not be written.")
 
 
 @dataclass(slots=True)
@@ -128,11 +129,13 @@ class Recorder:
         group_s: float = GROUP_S,
         rollup_s: float = ROLLUP_S,
         backoff_s: Sequence[float] = BACKOFF_S,
+        anchors_due: anchors.Due | None = None,
     ) -> None:
         self.writer = "w_" + secrets.token_urlsafe(12)  # 12 bytes are 16 characters
         self.capacity = capacity
         self._group_s, self._rollup_s, self._backoff_s = group_s, rollup_s, backoff_s
         self._heads = dict.fromkeys(CHAINED, chain.GENESIS)
+        self._anchors = anchors_due or anchors.Due()
         self._changed = threading.Condition()
         self._queue: deque[tuple[Draft, Future[None]]] = deque()
         self._queue_due = 0.0
@@ -221,9 +224,11 @@ class Recorder:
             for due, present in ((self._queue_due, self._queue), (self._tallies_due, self._tallies))
             if present
         ]
-        if not waiting:
-            return None
-        return 0.0 if self._hurried else max(0.0, min(waiting) - time.monotonic())
+        if waiting and self._hurried:
+            return 0.0
+        if self._anchors.at is not None:
+            waiting.append(self._anchors.at)
+        return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
     def _take(self) -> _Group:
         """The next group: rows waiting, then roll-ups that are due."""
@@ -240,11 +245,14 @@ class Recorder:
     def _run(self) -> None:
         while (group := self._next_group()) is not None:
             ready = [(row, future) for make, future in group if (row := self._made(make, future))]
-            if not ready or not self._store([row for row, _ in ready]):
-                continue
-            for _, future in ready:
-                if future is not None:
-                    future.set_result(None)
+            rows = [row for row, _ in ready]
+            if rows and self._store(rows):
+                self._anchors.grew(rows, time.monotonic())
+                for _, future in ready:
+                    if future is not None:
+                        future.set_result(None)
+            self._anchor(self._anchors.take(time.monotonic()), closed=False)
+        self._anchor(self._anchors.take_all(), closed=True)
 
     def _next_group(self) -> _Group | None:
         with self._changed:
@@ -269,6 +277,16 @@ class Recorder:
                 future.set_exception(error)
             return None
         return row
+
+    def _anchor(self, heads: Sequence[Record], *, closed: bool) -> None:
+        """Anchor chains. One that fails is made good by the next: records go on without it."""
+        if not heads:
+            return
+        try:
+            _on_writer(partial(anchors.write, heads, closed=closed, now_ms=clock.now_ms()))
+        except Exception:  # noqa: BLE001 - as for a group that cannot be stored
+            UNANCHORED.inc(len(heads))
+            _log.warning("records could not be anchored", exc_info=True)
 
     def _seal(self, row: Record) -> None:
         """Give a row its place in its chain. A sealed group is stored as it is, or never."""
@@ -302,11 +320,6 @@ def canonical_row(row: Record) -> bytes:
     if row.ip is not None:  # databases spell v6 addresses in several ways; bytes have one
         values["ip"] = ip_address(row.ip).packed.hex()
     return chain.canonical(type(row).__name__, values)
-
-
-def moment(at_ms: int) -> datetime:
-    """Milliseconds since the epoch as the time that a row holds."""
-    return _EPOCH + timedelta(milliseconds=at_ms)
 
 
 def shutdown(timeout_s: float) -> bool:

@@ -34,6 +34,7 @@ __all__ = [
     "MessageKey",
     "SigningError",
     "WrongKeyLength",
+    "anchor_key",
     "enc",
     "from_base64url",
     "mac_input",
@@ -157,6 +158,11 @@ def socket_key(
         _sized("client_nonce", client_nonce, NONCE_BYTES)
     info = enc("hub/v1/socket", namespace, principal, sid, direction)
     return _hkdf(_key("secret", secret), salt=server_nonce + client_nonce, info=info)
+
+
+def anchor_key(master: bytes, *, kid: str) -> bytes:
+    """Return the 32-byte key that signs anchors and checkpoints of the records."""
+    return _hkdf(_key("master", master), salt=b"", info=enc("hub/v1/anchor", kid))
 
 
 def _key(name: str, key: bytes) -> bytes:

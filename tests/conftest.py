@@ -1,6 +1,8 @@
 """What every test of the project shares."""
 
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +12,8 @@ settings.register_profile(
     "hub", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("hub")
+
+UNUSED_WITHIN_S = 5.0
 
 pytest_plugins = ["tests.services"]
 
@@ -23,13 +27,64 @@ def records_end_with_the_test(
     Where a test's own transaction is rolled back they are not stored at all: the recorder has a
     connection of its own, so its rows would be there for all tests that follow.
     """
-    from security import database, recorder  # noqa: PLC0415 - Django's settings come first
+    from security import anchors, database, recorder  # noqa: PLC0415 - Django's settings come first
 
     if not _commits(request):
         monkeypatch.setattr(recorder, "_commit", lambda *_rows, **_again: None)
+        monkeypatch.setattr(anchors, "write", lambda *_heads, **_facts: None)
     yield
     recorder.shutdown(5.0)
     database.shutdown()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """PostgreSQL drops no database in use, and its processes end a moment after we close."""
+    yield
+    from django.db import connection  # noqa: PLC0415 - Django's settings come first
+
+    if connection.vendor != "postgresql":
+        return
+    with django_db_blocker.unblock():
+        name = connection.settings_dict["NAME"]
+        connection.close()
+        connection.close_pool()
+        with connection._nodb_cursor() as cursor:
+            _until_unused(cursor, name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tests_may_flush_records() -> Iterator[None]:
+    """Flushing empties every table after a test; the triggers of records are lifted for it."""
+    from django.db.backends.base.operations import (  # noqa: PLC0415 - Django's settings come first
+        BaseDatabaseOperations,
+    )
+
+    from security import triggers  # noqa: PLC0415 - as above
+
+    flush = BaseDatabaseOperations.execute_sql_flush
+
+    def lifted(operations: BaseDatabaseOperations, statements: list[str]) -> None:
+        connection = operations.connection
+        with connection.cursor() as cursor:
+            for statement in triggers.drop_statements(connection.vendor):
+                cursor.execute(statement)
+            flush(operations, statements)
+            for statement in triggers.create_statements(connection.vendor):
+                cursor.execute(statement)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDatabaseOperations, "execute_sql_flush", lifted)
+        yield
+
+
+def _until_unused(cursor: Any, database: str) -> None:
+    deadline = time.monotonic() + UNUSED_WITHIN_S
+    while time.monotonic() < deadline:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [database])
+        if cursor.fetchone() == (0,):
+            return
+        time.sleep(0.01)
 
 
 def _commits(request: pytest.FixtureRequest) -> bool:

@@ -4,54 +4,20 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 
 import pytest
 from django.db import OperationalError, connections
 
 from security import chain, database, recorder
 from security.models import AuditEntry, Record, RecordChanged, Violation
-from security.recorder import CHAINED, Recorder, Tally, canonical_row, moment
+from security.recorder import CHAINED, Recorder, canonical_row, moment
+from tests.security.notes import AT, Note
 
 WAIT_S = 20.0
-AT = 1_760_000_000_000
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@dataclass(frozen=True)
-class Note:
-    """The smallest draft: an audit entry, or a violation with a count."""
-
-    name: str
-    at_ms: int = AT
-    model: type[Record] = Violation
-
-    @property
-    def tally_key(self) -> Hashable:
-        return self.name
-
-    @property
-    def crowd_key(self) -> Hashable:
-        return "crowd"
-
-    def row(self) -> Record:
-        if self.model is AuditEntry:
-            return AuditEntry(at=moment(self.at_ms), action=self.name)
-        at = moment(self.at_ms)
-        return Violation(
-            at=at, kind=self.name, first_at=at, last_at=at, ip="2001:db8::1", detail={"n": 1}
-        )
-
-    def rolled_up(self, tally: Tally) -> Record:
-        row = self.row()
-        assert isinstance(row, Violation)
-        row.kind = "crowd" if tally.crowded else self.name
-        row.count = tally.count
-        row.first_at, row.last_at = moment(tally.first_ms), moment(tally.last_ms)
-        return row
 
 
 @pytest.fixture
