@@ -4,7 +4,7 @@ import os
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
-from django.urls import path
+from django.urls import path, re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hubsite.settings")
 django_application = get_asgi_application()
@@ -15,11 +15,18 @@ from hubsite.lifespan import Lifespan  # noqa: E402 - as above
 from hubsite.notfound import no_such_socket  # noqa: E402 - as above
 
 hub = server()
+pages = BoundedBodies(django_application, limit_of=body_limit)
+# Channels routes by Django's path(), whose types know only views.
 application = ProtocolTypeRouter(
     {
-        "http": BoundedBodies(django_application, limit_of=body_limit),
+        "http": URLRouter(
+            [
+                path("socket.io/", hub.http),  # type: ignore[arg-type, list-item]
+                re_path("", pages),  # type: ignore[arg-type, list-item]
+            ]
+        ),
         "websocket": URLRouter(
-            [  # Channels routes by Django's path(), whose types know only views
+            [
                 path("socket.io/", hub.websocket),  # type: ignore[arg-type, list-item]
                 path("<path:any>", no_such_socket),  # type: ignore[arg-type, list-item]
             ]

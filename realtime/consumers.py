@@ -1,36 +1,36 @@
-"""The Channels consumers: they carry frames between ASGI and a session, and decide nothing.
+"""The WebSocket consumer: it carries frames between ASGI and a session, and decides nothing.
 
-They are Channels consumers with a receive loop of their own. Channels' dispatch hops onto a shared
+It is a Channels consumer with a receive loop of its own. Channels' dispatch hops onto a shared
 thread before every message, so that one socket's slow query delays all others by its length; and it
 takes one message at a time, so that a slow handler holds up the pongs behind it.
 """
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from channels.consumer import AsyncConsumer
 
+from realtime.answers import Receive, Send, refusal
+from realtime.denials import BAD_REQUEST, UNKNOWN_SID, malformed, unsupported
 from realtime.handshake import Denial, Handshake
-from realtime.outbox import Outbox
-from realtime.protocol import CloseReason
+from realtime.longpolling import LongPolling
+from realtime.outbox import Outbox, TextOutbox
+from realtime.protocol import CloseReason, engineio
 
 if TYPE_CHECKING:  # the server makes consumers; they are handed to it as arguments
     from realtime.enginesessions import EngineSession
+    from realtime.node import Node
     from realtime.server import Server
 
 __all__ = ["WebSocketConsumer"]
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Any]
-
+CLOSE_NORMAL = 1000
 CLOSE_TRY_AGAIN_LATER = 1013
 
 
 class WebSocketConsumer(AsyncConsumer):
-    """One WebSocket, from handshake to close."""
+    """One WebSocket, from handshake to close: a session of its own, or the upgrade of another."""
 
     def __init__(self, *, server: "Server") -> None:
         self.server = server
@@ -38,22 +38,39 @@ class WebSocketConsumer(AsyncConsumer):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
         """Serve one connection."""
         await receive()
-        handshake = Handshake.from_scope(scope)
-        node = self.server.node()
-        denial = engineio_denial(handshake) or await node.policy.admit(handshake, now=node.now())
+        handshake, node = Handshake.from_scope(scope), self.server.node()
+        denial = await self._denial(handshake, node)
         if denial is not None:
             await deny(denial, scope, send)
-            return
-        session = node.open(handshake)
-        try:
-            await send({"type": "websocket.accept"})
-            session.open(self._outbox(session, send))
-            await self._pump(receive, session)
-        finally:
-            session.lose(CloseReason.TRANSPORT_CLOSE)
+        elif "sid" in handshake.query:
+            await self._upgrade(node.sessions[handshake.query["sid"]], handshake, receive, send)
+        else:
+            session = node.open(handshake)
+            try:
+                await send({"type": "websocket.accept"})
+                session.open(self._outbox(session, handshake, send))
+                await self._pump(receive, session)
+            finally:
+                session.lose(CloseReason.TRANSPORT_CLOSE)
 
-    def _outbox(self, session: "EngineSession", send: Send) -> Outbox:
-        return Outbox(
+    async def _denial(self, handshake: Handshake, node: "Node") -> Denial | None:
+        """The checks of Engine.IO's handshake, in the Node server's order and with its codes."""
+        denial = malformed(handshake)
+        if denial is None and handshake.query["transport"] != "websocket":
+            denial = BAD_REQUEST
+        if denial is not None:
+            return denial
+        sid = handshake.query.get("sid")
+        if sid is None:
+            return await node.policy.admit(handshake, now=node.now()) or unsupported(handshake)
+        session = node.sessions.get(sid)
+        if session is None:
+            return UNKNOWN_SID
+        return BAD_REQUEST if unsupported(handshake) else session.readmit(handshake)
+
+    def _outbox(self, session: "EngineSession", handshake: Handshake, send: Send) -> Outbox:
+        kind = TextOutbox if handshake.query.get("b64") else Outbox
+        return kind(
             send,
             limits=self.server.outbox_limits,
             on_slow=session.is_slow,
@@ -69,16 +86,41 @@ class WebSocketConsumer(AsyncConsumer):
             frame = message.get("text")
             session.receive(message["bytes"] if frame is None else frame)
 
+    # -- the upgrade
 
-def engineio_denial(handshake: Handshake) -> Denial | None:
-    """The checks of an Engine.IO handshake, in the reference server's order and with its codes."""
-    if handshake.query.get("transport") != "websocket":
-        return Denial(400, 0, "Transport unknown")
-    if "sid" in handshake.query:
-        return Denial(400, 1, "Session ID unknown")
-    if handshake.query.get("EIO") != "4":
-        return Denial(400, 5, "Unsupported protocol version")
-    return None
+    async def _upgrade(
+        self, session: "EngineSession", handshake: Handshake, receive: Receive, send: Send
+    ) -> None:
+        await send({"type": "websocket.accept"})
+        polling = session.transport
+        if not isinstance(polling, LongPolling) or not await self._probe(polling, receive, send):
+            with contextlib.suppress(OSError, RuntimeError):  # the peer may have closed it already
+                await send({"type": "websocket.close", "code": CLOSE_NORMAL})
+            return
+        try:
+            outbox = self._outbox(session, handshake, send)
+            session.upgrade(outbox, polling.detach(), handshake.abort)
+            await self._pump(receive, session)
+        finally:
+            session.lose(CloseReason.TRANSPORT_CLOSE)
+
+    async def _probe(self, polling: LongPolling, receive: Receive, send: Send) -> bool:
+        """Speak the probe; whether the client moves over. Whatever fails leaves polling alive."""
+        if polling.probed:
+            return False
+        polling.probed = True
+        try:
+            async with asyncio.timeout(self.server.limits.upgrade_timeout_ms / 1000):
+                if (await receive()).get("text") != engineio.PROBE_PING:
+                    return False
+                await send({"type": "websocket.send", "text": engineio.PROBE_PONG})
+                polling.let_go()
+                said = (await receive()).get("text")
+                return said == engineio.UPGRADE and not polling.closed
+        except (TimeoutError, OSError):
+            return False
+        finally:
+            polling.stay()
 
 
 async def deny(denial: Denial, scope: dict[str, Any], send: Send) -> None:
@@ -86,12 +128,5 @@ async def deny(denial: Denial, scope: dict[str, Any], send: Send) -> None:
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN_LATER})
         return
-    body = json.dumps({"code": denial.code, "message": denial.message}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if denial.retry_after_ms is not None:
-        headers.append((b"retry-after", b"%d" % -(-denial.retry_after_ms // 1000)))
     with contextlib.suppress(OSError, asyncio.CancelledError):
-        await send(
-            {"type": "websocket.http.response.start", "status": denial.status, "headers": headers}
-        )
-        await send({"type": "websocket.http.response.body", "body": body})
+        await refusal(denial).send(send, [], kind="websocket.http.response")

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from realtime.handshake import Handshake
+from realtime.handshake import Denial, Handshake
 from realtime.protocol import Closed, CloseReason, EngineConnection, Event, Frame, PongReceived
 from realtime.timers import Timer
 
@@ -89,6 +89,11 @@ class EngineSession:
         """The transports that the client may still move on to."""
         return UPGRADES if self.handshake.transport == "polling" else ()
 
+    def readmit(self, handshake: Handshake) -> Denial | None:
+        """What the policy says to a later request of this session."""
+        whole: Any = self
+        return self.node.policy.readmit(handshake, whole)
+
     # -- the wire
 
     def open(self, transport: Transport) -> None:
@@ -118,11 +123,12 @@ class EngineSession:
         self._take(self.connection.receive_frame(frame, now=self.node.now()))
         self.flush()
 
-    def receive_payload(self, body: bytes) -> None:
-        """Take the body of a polling request. Never waits."""
+    def receive_payload(self, body: bytes) -> Closed | None:
+        """Take the body of a polling request. Never waits. Returns how it closed the session."""
         self.received += 1 + body.count(b"\x1e")
         self._take(self.connection.receive_payload(body, now=self.node.now()))
         self.flush()
+        return self.closed
 
     def lose(self, reason: CloseReason, detail: str = "") -> None:
         """The transport is gone: nothing more can be sent."""

@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from realtime.protocol import Frame
+from realtime.protocol import Frame, engineio
 
-__all__ = ["Outbox", "OutboxLimits"]
+__all__ = ["Outbox", "OutboxLimits", "TextOutbox"]
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +208,16 @@ class Outbox:
         self.closed = True
         self.discard()
         self._on_gone()
+
+
+class TextOutbox(Outbox):
+    """For a client that asked for text frames only (``b64=1``), as the Node server does it."""
+
+    __slots__ = ()
+
+    def write(self, frame: Frame) -> None:
+        """Send a frame; bytes as base64."""
+        super().write(frame if isinstance(frame, str) else engineio.binary_as_text(frame))
 
 
 def _size_of(message: dict[str, Any]) -> int:

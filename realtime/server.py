@@ -12,12 +12,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from realtime.consumers import WebSocketConsumer
+from realtime.cors import Cors
 from realtime.enginesessions import EngineSession
 from realtime.handshake import Handshake
 from realtime.namespaces import Namespace
 from realtime.node import Node
 from realtime.outbox import OutboxLimits
 from realtime.policy import Policy
+from realtime.polling import PollingConsumer
 from realtime.protocol import Limits
 from realtime.sessions import Session
 
@@ -35,14 +37,17 @@ class Server:
         outbox_limits: OutboxLimits | None = None,
         inbox_limit: int = 256,
         policy: Policy | None = None,
+        cors: Cors | None = None,
     ) -> None:
         self.namespaces = {namespace.name: namespace for namespace in namespaces}
         self.limits = limits or Limits()
         self.outbox_limits = outbox_limits or OutboxLimits()
         self.inbox_limit = inbox_limit
         self.policy = policy or Policy()
+        self.cors = cors
         self._node: Node | None = None
         self.websocket = WebSocketConsumer.as_asgi(server=self)
+        self.http = PollingConsumer.as_asgi(server=self)
 
     @property
     def running(self) -> Node | None:

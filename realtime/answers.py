@@ -1,0 +1,99 @@
+"""An HTTP request's body and its answer over ASGI, small and never cached, for long-polling."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from realtime.handshake import Denial
+
+__all__ = [
+    "Answer",
+    "BodyTooLarge",
+    "ClientGone",
+    "Receive",
+    "Send",
+    "read_body",
+    "refusal",
+    "until_gone",
+]
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+# A coroutine, not any awaitable: an outbox steps it by hand.
+Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
+Headers = list[tuple[bytes, bytes]]
+
+PLAIN: Final = b"text/plain; charset=UTF-8"
+JSON: Final = b"application/json"
+
+
+class BodyTooLarge(Exception):
+    """More bytes came than a request may have."""
+
+
+class ClientGone(Exception):
+    """The client went away in the middle of its request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer with its whole body."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = PLAIN
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    async def send(self, send: Send, more: Headers, *, kind: str = "http.response") -> None:
+        """Send it, with more headers; ``kind`` is the prefix of ASGI's two messages."""
+        headers = [
+            (b"content-type", self.content_type),
+            (b"content-length", b"%d" % len(self.body)),
+            (b"cache-control", b"no-store"),
+            *self.headers,
+            *more,
+        ]
+        await send({"type": f"{kind}.start", "status": self.status, "headers": headers})
+        await send({"type": f"{kind}.body", "body": self.body})
+
+
+def refusal(denial: Denial) -> Answer:
+    """Engine.IO's body of an error: a code and a message."""
+    body = orjson.dumps({"code": denial.code, "message": denial.message})
+    return Answer(denial.status, body, JSON, tuple(retry_after(denial)))
+
+
+def retry_after(denial: Denial) -> Headers:
+    """When to come back, in whole seconds, where the denial says so."""
+    if denial.retry_after_ms is None:
+        return []
+    return [(b"retry-after", b"%d" % -(-denial.retry_after_ms // 1000))]
+
+
+async def read_body(receive: Receive, *, limit: int, declared: str | None) -> bytes:
+    """Read a body as it streams in. Raises BodyTooLarge or ClientGone.
+
+    A declared length (the Content-Length header) can only shorten the wait for a no: a chunked
+    body has none.
+    """
+    if declared is not None and declared.isdecimal() and int(declared) > limit:
+        raise BodyTooLarge
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise BodyTooLarge
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+async def until_gone(receive: Receive, gone: Callable[[], None]) -> None:
+    """Call back when the client goes away before it is answered."""
+    while (await receive())["type"] != "http.disconnect":
+        pass  # the request's own empty body comes first
+    gone()
