@@ -1,12 +1,30 @@
 """What the hub asks of its shared state. Every backend runs the same contract tests.
 
-StoreFull    the store is at its bound: refuse, and forget nothing
+A store in memory answers at once; one that asks elsewhere may answer with an awaitable instead. A
+store whose other processes cannot be reached decides with what this process knows, where that is
+safe, and says that it cannot where it is not::
+
+    OverflowError            what floors below take as "not now": they do not know this one
+    |-- StoreFull            the store is at its bound: refuse, and forget nothing
+    '-- StateUnreachable     the other processes' part cannot be asked: refuse, and try again later
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["NonceStore", "StoreFull"]
+from security.throttle import Attempt
+
+__all__ = [
+    "AddressRates",
+    "Attempts",
+    "Entry",
+    "Leases",
+    "NonceStore",
+    "Penalties",
+    "StateUnreachable",
+    "StoreFull",
+]
 
 
 class StoreFull(OverflowError):
@@ -18,6 +36,17 @@ class StoreFull(OverflowError):
 
     def __str__(self) -> str:
         return f"the {self.store} store holds {self.capacity} entries, as many as it may"
+
+
+class StateUnreachable(OverflowError):
+    """The state that processes share cannot be asked at the moment; nothing was decided."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return f"the shared state cannot be reached: {self.reason}"
 
 
 class NonceStore(Protocol):
@@ -38,6 +67,85 @@ class NonceStore(Protocol):
 
         ``expires_at_ms`` is absolute: the message's ``ts`` + drift + grace. A nonce whose time is
         over is never fresh, also when ``now_ms`` has gone back since: whether it was used is
-        forgotten then. Of any number of racers exactly one gets True. Raises StoreFull, and then
-        the message has to be refused.
+        forgotten then. Of any number of racers exactly one gets True. Raises StoreFull or
+        StateUnreachable, and then the message has to be refused.
         """
+
+
+class Penalties(Protocol):
+    """Who has to stay away, until when. ``security.limits.Penalties`` is the one in memory."""
+
+    def punish(self, key: Hashable, *, until: float) -> None:
+        """Keep ``key`` out until then, on the monotonic clock; a longer penalty stays."""
+
+    def is_penalised(self, key: Hashable, now: float) -> int | Awaitable[int]:
+        """0: it may come in. Otherwise the milliseconds until it may."""
+
+
+class AddressRates(Protocol):
+    """A token bucket per address. ``security.limits.AddressBuckets`` is the one in memory."""
+
+    def take(self, ip: str | None, now: float) -> int | Awaitable[int]:
+        """0: admitted. Otherwise the milliseconds until this address may come again."""
+
+
+class Attempts(Protocol):
+    """Counts failures by key, for threads. ``security.throttle.AttemptLimit`` is in memory."""
+
+    def admit(self, limits: Mapping[str, int], now: float) -> Attempt | int:
+        """Count an attempt under each key, or return the wait in ms and count nothing."""
+
+    def forgive(self, attempt: Attempt) -> None:
+        """Take a successful attempt out of the count."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that a process holds under a topic for as long as it lives: a socket in a room."""
+
+    topic: str
+    name: str
+    owner: str
+    value: str
+
+
+class Leases(Protocol):
+    """Entries that end with the process that made them.
+
+    A process (the ``owner``) renews its lease every so often; entries of an owner whose lease has
+    lapsed do not count, and a sweep removes them. Presence is entries of a room, the sockets of a
+    person are entries of that person, and a session's owner is the one entry of that session. The
+    store's clock alone decides what has lapsed.
+
+    Names hold no line breaks. All raise StateUnreachable, and then nothing is known.
+    """
+
+    async def renew(self, owner: str, *, ttl_ms: int) -> bool:
+        """Hold the lease for so long from now.
+
+        False: it was not held just before, so entries may have been swept: put all of them again.
+        """
+
+    async def put(
+        self, topic: str, name: str, owner: str, value: str = "", *, limit: int | None = None
+    ) -> bool:
+        """Set an entry; the owner's own one of that name is replaced.
+
+        False, and nothing changed: another living owner holds the name, or ``limit`` other living
+        entries are there already.
+        """
+
+    async def remove(self, topic: str, name: str, owner: str) -> None:
+        """Take an entry away; harmless when it is not there or another owner's."""
+
+    async def entries(self, topic: str) -> list[Entry]:
+        """What living owners hold under a topic, by name."""
+
+    async def release(self, owner: str) -> None:
+        """End a lease, and with it all its entries, without a trace: the owner goes in peace."""
+
+    async def sweep(self) -> list[Entry]:
+        """Remove what lapsed owners left. Each entry is given to exactly one of all who sweep."""

@@ -3,15 +3,21 @@
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.state import scripts
+from realtime.state.health import Health
 from realtime.state.interface import NonceStore, StoreFull
+from realtime.state.link import Link, Threads
 from realtime.state.memory import MemoryNonceStore
+from realtime.state.redis import RedisNonceStore, RequestNonces
 
 NOW = 1_760_000_000_000
 LIFE = 35_000
@@ -19,16 +25,42 @@ LIFE = 35_000
 MakeStore = Callable[[int], NonceStore]
 
 
-def make_memory(capacity: int) -> NonceStore:
-    return MemoryNonceStore(capacity=capacity)
+@pytest.fixture
+def make_memory() -> MakeStore:
+    return lambda capacity: MemoryNonceStore(capacity=capacity)
 
 
-STORES: dict[str, MakeStore] = {"memory": make_memory}
+@pytest.fixture
+async def make_redis(redis_url: str) -> AsyncIterator[MakeStore]:
+    link = Link(redis_url, health=Health())
+    yield lambda capacity: RedisNonceStore(link, capacity=capacity)
+    assert not link.health.degraded
+    await link.aclose()
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture
+async def make_for_requests(redis_url: str) -> AsyncIterator[MakeStore]:
+    link, threads = Link(redis_url, health=Health()), Threads(redis_url, health=Health())
+    learn_now(redis_url)
+    yield lambda capacity: RequestNonces(threads, link, capacity=capacity)
+    threads.close()
+    await link.aclose()
+
+
+STORES = ["memory", "redis", "for_requests"]
+
+
+@pytest.fixture(params=STORES)
 def make_store(request: pytest.FixtureRequest) -> MakeStore:
-    return STORES[request.param]
+    made: MakeStore = request.getfixturevalue(f"make_{request.param}")
+    return made
+
+
+def learn_now(redis_url: str) -> None:
+    """Let the Redis believe that it has had its memory for a minute."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        run = client.info("server")["run_id"]
+        client.set(scripts.MEMORY, f"{run}:{int(time.time() * 1000) - 60_000}")
 
 
 @pytest.fixture
