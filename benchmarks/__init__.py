@@ -1,0 +1,1 @@
+"""What the hub costs, measured beside a Node.js Socket.IO server that makes the same checks."""
