@@ -1,7 +1,6 @@
 """What the end-to-end tests share: a demo, a hub, a browser, the stock JavaScript client.
 
-Each is started once per module; modules carry an ``xdist_group``, so that no two workers start the
-same one.
+Each is started once per module, and pytest-xdist keeps a module's tests on one worker.
 """
 
 import json

@@ -11,8 +11,6 @@ from tests.end_to_end.engines import reference_engine
 from tests.end_to_end.forest import FOREST_JOBS, assert_stages_were_in_order, forest
 from tests.live import PASSWORD, LiveHub
 
-pytestmark = pytest.mark.xdist_group("stock clients")
-
 BUILD_S = 30.0
 
 
