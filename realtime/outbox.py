@@ -20,6 +20,9 @@ __all__ = ["Outbox", "OutboxLimits", "TextOutbox"]
 
 log = logging.getLogger(__name__)
 
+CLOSE = "websocket.close"
+CLOSE_NORMAL = 1000
+
 Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 
 
@@ -123,7 +126,7 @@ class Outbox:
             else {"type": "websocket.send", "bytes": frame}
         )
         if self._writer is None:
-            self._start(message)
+            self._start(self._send(message))
         else:
             self._enqueue(message, len(frame))
 
@@ -132,9 +135,9 @@ class Outbox:
         if self.closed:
             return
         self.closed = True
-        message = {"type": "websocket.close", "code": code, "reason": reason}
+        message = {"type": CLOSE, "code": code, "reason": reason}
         if self._writer is None:
-            self._start(message)
+            self._start(self._farewell(message))
         else:
             self._queue.append(message)
 
@@ -161,8 +164,7 @@ class Outbox:
         if len(self._queue) > self._limits.messages or self._size > self._limits.size:
             self._on_slow()
 
-    def _start(self, message: dict[str, Any]) -> None:
-        step = self._send(message)
+    def _start(self, step: Coroutine[Any, Any, None]) -> None:
         try:
             waits_for = step.send(None)
         except StopIteration:
@@ -199,7 +201,15 @@ class Outbox:
         message = self._queue.popleft()
         self._size -= _size_of(message)
         self._expect_reader()
-        await self._send(message)
+        await (self._farewell if message["type"] == CLOSE else self._send)(message)
+
+    async def _farewell(self, message: dict[str, Any]) -> None:
+        try:
+            await self._send(message)
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001 - Daphne's own: its WebSocket knows 1000 and 3000 to 4999 only
+            await self._send({**message, "code": CLOSE_NORMAL})
 
     def _gone(self, error: BaseException) -> None:
         # OSError is the server's way to say that the peer has gone; cancelling is ours.

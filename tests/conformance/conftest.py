@@ -1,0 +1,65 @@
+"""The echo server under uvicorn and under Daphne, each in a process of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+ROOT = Path(__file__).parents[2]
+APPLICATION = "tests.conformance.echo_app:application"
+COMMANDS = {
+    "uvicorn": ("-m", "uvicorn", APPLICATION, "--log-level", "warning", "--port"),
+    "daphne": ("-m", "daphne", APPLICATION, "-v", "0", "-p"),
+}
+STARTS_WITHIN_S = 30.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Return when somebody listens."""
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("the echo server did not start")
+
+
+@pytest.fixture(scope="session", params=list(COMMANDS))
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The origin of a running echo server."""
+    port = free_port()
+    environment = {key: value for key, value in os.environ.items() if key[:7] != "DJANGO_"}
+    process = subprocess.Popen(
+        [sys.executable, *COMMANDS[request.param], str(port)], cwd=ROOT, env=environment
+    )
+    try:
+        wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client without a pool: each request has a connection of its own."""
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield session
