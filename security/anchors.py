@@ -149,13 +149,13 @@ def write(heads: Sequence[Record], *, closed: bool, now_ms: int) -> None:
     made = [anchor for row in heads if (anchor := _anchor(row, closed=closed, now_ms=now_ms))]
     if made:
         with transaction.atomic():
-            Anchor._default_manager.bulk_create(made)  # noqa: SLF001 - Django's documented name
+            Anchor.rows().bulk_create(made)
         _append(folder() / f"{clock.moment(now_ms):%Y-%m-%d}.jsonl", made)
 
 
 def _anchor(row: Record, *, closed: bool, now_ms: int) -> Anchor | None:
     # Asked for by its hash: a row whose commit was in doubt does not know its own number.
-    rows = type(row)._default_manager.filter(at=row.at, writer=row.writer, hash=row.hash)  # noqa: SLF001 - Django's documented name
+    rows = type(row).rows().filter(at=row.at, writer=row.writer, hash=row.hash)
     last_id = rows.values_list("pk", flat=True).first()
     if last_id is None:
         return None

@@ -22,9 +22,7 @@ KEY_BYTES = 32
 KEY_VARIABLES = ("DJANGO_SECRET_KEY", "HUB_MASTER_KEYS", "HUB_JWT_KEYS")
 DEVELOPMENT_FILE = "development_keys.json"
 KID = re.compile(r"[A-Za-z0-9_-]{1,32}")
-SHORTEST_SECRET_KEY = (
-    32  # characters; token_urlsafe(32) gives 43
-)
+SHORTEST_SECRET_KEY = 32  # characters; token_urlsafe(32) gives 43
 
 
 class BadKey(Exception):

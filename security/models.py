@@ -220,6 +220,11 @@ class Kept(models.Model):
     def delete(self, *_args: object, **_kwargs: object) -> NoReturn:
         raise RecordChanged(type(self).__name__)
 
+    @classmethod
+    def rows(cls) -> "models.QuerySet[Any]":
+        """All rows, for code that reads several kinds of record alike."""
+        return cls._default_manager.all()
+
 
 class Record(Kept):
     """What was refused or done. ``writer`` and the hashes form one chain per writing process."""

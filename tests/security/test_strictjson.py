@@ -194,7 +194,9 @@ def test_the_default_bound_of_nodes_is_exact() -> None:
     ],
 )
 @pytest.mark.parametrize("ascii_only", [True, False])
-@pytest.mark.parametrize("wrap", [str, lambda s: [0, [s]], lambda s: {s: 0}], ids=["plain", "in_lists", "as_key"])
+@pytest.mark.parametrize(
+    "wrap", [str, lambda s: [0, [s]], lambda s: {s: 0}], ids=["plain", "in_lists", "as_key"]
+)
 def test_strings_and_keys_are_measured_in_bytes_of_utf8(
     inside: str, outside: str, ascii_only: bool, wrap: Any
 ) -> None:
