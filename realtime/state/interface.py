@@ -102,7 +102,7 @@ class Attempts(Protocol):
         """Forget everything."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Entry:
     """Something that a process holds under a topic for as long as it lives: a socket in a room."""
 

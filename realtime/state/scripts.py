@@ -9,7 +9,11 @@ __all__ = [
     "FORGIVE",
     "MEMORY",
     "PUNISH",
+    "PUT",
+    "REMOVE",
+    "RENEW",
     "SEE_MEMORY",
+    "SWEEP",
     "TAKE",
     "USE_NONCES",
     "USE_REQUEST_NONCE",
@@ -119,3 +123,90 @@ for _, key in ipairs(KEYS) do
 end
 """)
 """KEYS whom it was counted for; ARGV its name."""
+
+# Leases. An owner's lease is a key that expires; a topic is a hash of name -> "owner\nvalue"; what
+# an owner holds is a set of "topic\nname", so that a sweep finds it without a scan.
+
+RENEW: Final = Script("""
+local held = redis.call('SET', KEYS[1], 1, 'PX', ARGV[1], 'GET')
+return held and 1 or 0
+""")
+"""KEYS lease; ARGV its life in ms. 1: it was held just before."""
+
+PUT: Final = Script("""
+local own = ARGV[2] .. '\\n'
+local function lives(holder)
+    return redis.call('EXISTS', ARGV[4] .. holder) == 1
+end
+local kept = redis.call('HGET', KEYS[1], ARGV[1])
+local holder = kept and string.match(kept, '^[^\\n]*')
+if holder and holder ~= ARGV[2] and lives(holder) then
+    return 0
+end
+local limit = tonumber(ARGV[5])
+if limit >= 0 then
+    local others, all = 0, redis.call('HGETALL', KEYS[1])
+    for i = 1, #all, 2 do
+        if all[i] ~= ARGV[1] and lives(string.match(all[i + 1], '^[^\\n]*')) then
+            others = others + 1
+        end
+    end
+    if others >= limit then
+        return 0
+    end
+end
+redis.call('HSET', KEYS[1], ARGV[1], own .. ARGV[3])
+redis.call('SADD', KEYS[2], ARGV[6] .. '\\n' .. ARGV[1])
+redis.call('SADD', KEYS[3], ARGV[2])
+return 1
+""")
+"""KEYS topic, held, owners; ARGV name, owner, value, leases' prefix, limit or -1, topic's name."""
+
+_DROP: Final = """
+local function drop(topic_key, name, owner)
+    local kept = redis.call('HGET', topic_key, name)
+    if not kept or string.match(kept, '^[^\\n]*') ~= owner then
+        return nil
+    end
+    redis.call('HDEL', topic_key, name)
+    return string.sub(kept, #owner + 2)
+end
+"""
+
+REMOVE: Final = Script(
+    _DROP
+    + """
+drop(KEYS[1], ARGV[1], ARGV[2])
+redis.call('SREM', KEYS[2], ARGV[3] .. '\\n' .. ARGV[1])
+"""
+)
+"""KEYS topic, held; ARGV name, owner, topic's name."""
+
+SWEEP: Final = Script(
+    _DROP
+    + """
+if redis.call('EXISTS', KEYS[3]) == 1 then
+    return {0}
+end
+local lost = {0}
+for _, member in ipairs(redis.call('SPOP', KEYS[1], ARGV[3])) do
+    local topic, name = string.match(member, '^([^\\n]*)\\n(.*)$')
+    local value = drop(ARGV[2] .. topic, name, ARGV[1])
+    if value then
+        table.insert(lost, topic)
+        table.insert(lost, name)
+        table.insert(lost, value)
+    end
+end
+if redis.call('EXISTS', KEYS[1]) == 0 then
+    redis.call('SREM', KEYS[2], ARGV[1])
+else
+    lost[1] = 1
+end
+return lost
+"""
+)
+"""KEYS held, owners, lease; ARGV owner, prefix of topics, how many at most.
+
+1 where more is left, else 0; then topic, name and value of each entry. Nothing while it lives.
+"""

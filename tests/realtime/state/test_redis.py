@@ -23,11 +23,11 @@ from realtime.state.redis import (
 )
 from security.throttle import Attempt
 from tests.services import RedisServer
+from tests.waiting import soon
 
 NOW = 1_760_000_000_000
 LIFE = 35_000
 BOUND_S = 1.5  # of a machine that is busy; the link itself waits half a second
-SOON_S = 10.0
 
 TROUBLES: dict[str, Callable[[RedisServer], None]] = {
     "down": RedisServer.kill,
@@ -92,16 +92,6 @@ async def one(make_process: MakeProcess) -> Process:
 @pytest.fixture
 async def other(one: Process, make_process: MakeProcess) -> Process:
     return make_process()
-
-
-async def soon(claim: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Wait until it is so."""
-    async with asyncio.timeout(SOON_S):
-        while True:
-            said = claim()
-            if await said if isawaitable(said) else said:
-                return
-            await asyncio.sleep(0.01)
 
 
 async def accepted(process: Process, numbers: "itertools.count[int]") -> bool:
