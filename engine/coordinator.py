@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
 STATUS_INTERVAL_S: Final = 0.25  # engine_status is told at most four times a second
+BUSY_INTERVAL_S: Final = 1.0  # and once a second when only jobs have moved in it
 
 
 CLOSE_REPLACED: Final = "close_replaced"
@@ -78,7 +79,9 @@ class Coordinator:
         if outcome.feed_heads:
             self._people.feed.publish(outcome.feed_heads)
         if outcome.engines_changed:
-            self._tell_status_soon()
+            self._tell_status_soon(STATUS_INTERVAL_S)
+        elif outcome.deliveries or outcome.assignable:
+            self._tell_status_soon(BUSY_INTERVAL_S)
         if outcome.assignable:
             self.wake()
 
@@ -142,12 +145,10 @@ class Coordinator:
 
     # -- engine_status
 
-    def _tell_status_soon(self) -> None:
+    def _tell_status_soon(self, within_s: float) -> None:
         if not self._status_due:
             self._status_due = True
-            self._node.timers.after(
-                STATUS_INTERVAL_S, lambda: self._node.background(self._tell_status())
-            )
+            self._node.timers.after(within_s, lambda: self._node.background(self._tell_status()))
 
     async def _tell_status(self) -> None:
         self._status_due = False
