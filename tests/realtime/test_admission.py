@@ -1,0 +1,224 @@
+"""Who may open a transport, how fast it may speak, and with which code it is closed."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from realtime.handshake import Denial
+from realtime.protocol import Closed, CloseReason
+from realtime.protocol.errors import BadJson, PayloadTooLarge
+from tests.realtime.guarded import Bench, _handshake, settle
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+
+
+async def denial(bench: Bench, **handshake: Any) -> Denial | None:
+    return await bench.policy.admit(_handshake(**handshake), now=bench.time.now)
+
+
+def headers(**more: str) -> dict[str, str]:
+    return {"host": "testserver", **{name.replace("_", "-"): text for name, text in more.items()}}
+
+
+async def test_a_native_client_without_origin_and_our_own_page_may_come(bench: Bench) -> None:
+    assert await denial(bench) is None
+    assert await denial(bench, headers=headers(origin="http://testserver")) is None
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://testserver", "null", "http://evil.example", "http://testserver.evil", ""]
+)
+async def test_a_foreign_page_is_refused_and_the_record_says_what_to_change(
+    bench: Bench, origin: str
+) -> None:
+    refused = await denial(bench, headers=headers(origin=origin))
+    assert refused is not None
+    assert (refused.status, refused.code) == (403, 4)
+    [incident] = bench.incidents
+    assert incident.kind == "origin_forbidden"
+    assert incident.detail["setting"] == "HUB_ALLOWED_ORIGINS"
+    assert incident.detail["seen"] == origin
+    assert (incident.principal, incident.ip) == ("", "192.0.2.1")
+
+
+async def test_native_clients_can_be_shut_out(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(allow_missing_origin=False)
+    assert await denial(bench) is not None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"token": "x"},
+        {"Token": "x"},
+        {"access_token": "x"},
+        {"jwt": ""},
+        {"auth": "x"},
+        {"t": JWT},
+        {"anything": JWT},
+    ],
+)
+async def test_a_token_in_the_address_is_refused_whatever_it_is_called(
+    bench: Bench, query: dict[str, str]
+) -> None:
+    refused = await denial(bench, query={"EIO": "4", "transport": "websocket", **query})
+    assert refused is not None
+    assert refused.status == 403
+    assert bench.kinds() == ["token_in_url"]
+    assert JWT not in str(bench.incidents[0])
+
+
+async def test_handshakes_of_an_address_are_limited_and_say_when_to_return(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(handshakes_per_s=1.0, handshake_burst=2)
+    assert [await denial(bench) for _ in range(2)] == [None, None]
+    refused = await denial(bench)
+    assert refused is not None
+    assert (refused.status, refused.retry_after_ms, bench.kinds()) == (429, 1_000, ["rate_limited"])
+    assert await denial(bench, peer="192.0.2.2") is None
+
+
+async def test_a_forged_forwarded_address_does_not_count_from_an_untrusted_peer(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(handshakes_per_s=1.0, handshake_burst=1)
+    await denial(bench)
+    assert await denial(bench, headers=headers(x_forwarded_for="203.0.113.9")) is not None
+    assert bench.incidents[0].ip == "192.0.2.1"
+
+
+async def test_a_trusted_proxys_word_counts(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(trusted_proxies=("192.0.2.1",), handshakes_per_s=1.0, handshake_burst=1)
+    await denial(bench, headers=headers(x_forwarded_for="203.0.113.8"))
+    assert await denial(bench, headers=headers(x_forwarded_for="203.0.113.9")) is None
+    session: Any = bench.node.open(_handshake(headers=headers(x_forwarded_for="203.0.113.9")))
+    assert session.policy_state.ip == "203.0.113.9"
+
+
+async def test_connections_that_prove_nothing_are_counted_by_address(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(unauthenticated_per_ip=2)
+    first, second = bench.peer(), bench.peer()
+    assert (await denial(bench)) is not None
+    assert bench.kinds() == ["too_many_connections"]
+    await first.connect()
+    assert await denial(bench) is None
+    second.lose()
+    first.lose()
+    assert not bench.policy._unproved
+
+
+@pytest.mark.parametrize("state", ["draining", "full"])
+async def test_a_draining_or_full_process_asks_to_try_again_without_blame(
+    make_bench: Callable[..., Bench], state: str
+) -> None:
+    bench = make_bench(sockets_per_process=1)
+    bench.policy.draining = state == "draining"
+    peer = bench.peer() if state == "full" else None
+    refused = await denial(bench)
+    assert refused is not None
+    assert (refused.status, refused.retry_after_ms, bench.incidents) == (503, 2_000, [])
+    if peer is not None:
+        peer.lose()
+        assert await denial(bench) is None
+
+
+async def test_a_connection_that_joins_nothing_in_time_is_closed_on_record(bench: Bench) -> None:
+    peer = bench.peer()
+    await bench.advance(5.0)
+    assert peer.wires.code == 4408
+    assert [(each.kind, each.detail) for each in bench.incidents] == [
+        ("auth_required", {"reason": "connect_deadline"})
+    ]
+
+
+# Frames that break the protocol: the close code and the kind of the record.
+FAULTS: list[tuple[str | bytes, int, str]] = [
+    ("", 4400, "malformed"),
+    ("9", 4400, "malformed"),
+    ("\u00b2", 4400, "malformed"),
+    ("\uff14" + "2[]", 4400, "malformed"),
+    ("2", 4400, "malformed"),
+    ("4", 4400, "malformed"),
+    ("49", 4400, "malformed"),
+    ("42{}", 4400, "malformed"),
+    ("42[]", 4400, "malformed"),
+    ("42[null]", 4400, "malformed"),
+    ('42["connect"]', 4400, "malformed"),
+    ('42["disconnecting"]', 4400, "malformed"),
+    ('4299999999999999999999["action"]', 4400, "malformed"),
+    ('45["action"]', 4400, "malformed"),
+    ('4511-["action"]', 4400, "malformed"),
+    ('42/engine,["action"]', 4400, "malformed"),
+    ("40", 4400, "malformed"),
+    ("44{}", 4400, "malformed"),
+    (b"\x00", 4400, "malformed"),
+    ("4" + "2" * 1_000_000, 1009, "payload_too_large"),
+]
+
+
+@pytest.mark.parametrize(("frame", "code", "kind"), FAULTS)
+async def test_what_breaks_the_protocol_closes_and_is_recorded_once(
+    bench: Bench, frame: str | bytes, code: int, kind: str
+) -> None:
+    peer, other = await bench.joined("ada"), await bench.joined("grace")
+    peer.send(frame)
+    await settle()
+    assert peer.wires.code == code
+    assert [(each.kind, each.principal) for each in bench.incidents] == [(kind, "user:1")]
+    assert peer.heard("goodbye")[0]["code"] == code
+    assert (await other.act("click"))["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("detail", "kinds"),
+    [
+        ("code 1009", ["payload_too_large"]),
+        ("code 1007", ["malformed"]),
+        ("code 1000", []),
+        ("code 1001", []),
+        ("code 1005", []),
+    ],
+)
+async def test_a_frame_that_the_asgi_server_refused_is_on_record_too(
+    bench: Bench, detail: str, kinds: list[str]
+) -> None:
+    peer = await bench.joined()
+    peer.session.lose(CloseReason.TRANSPORT_CLOSE, detail)
+    await settle()
+    assert bench.kinds() == kinds
+
+
+async def test_a_slow_reader_is_on_record(bench: Bench) -> None:
+    peer = await bench.joined()
+    peer.session.is_slow()
+    await settle()
+    assert (bench.kinds(), peer.wires.code) == (["slow_consumer"], 4410)
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"),
+    [
+        (Closed(CloseReason.FORCED_CLOSE, "", (), PayloadTooLarge), 1009),
+        (Closed(CloseReason.FORCED_CLOSE, "", (), BadJson), 4400),
+        (Closed(CloseReason.PING_TIMEOUT, "", ()), 4408),
+        (Closed(CloseReason.FORCED_SERVER_CLOSE, "", ()), 4408),
+        (Closed(CloseReason.TRANSPORT_CLOSE, "", ()), 1000),
+    ],
+)
+async def test_each_way_to_close_has_its_code(bench: Bench, closed: Closed, code: int) -> None:
+    assert bench.policy.close_code(closed) == code
+
+
+async def test_a_refused_connect_leaves_a_connection_alone_on_which_something_is_joined(
+    bench: Bench,
+) -> None:
+    def close(*_code: object, **_detail: object) -> None:
+        pytest.fail("closed")
+
+    session: Any = SimpleNamespace(sockets={"/": 1}, close=close)
+    bench.policy.refused(session, SimpleNamespace(message="AUTH_INVALID"))  # type: ignore[arg-type]  # only its message counts

@@ -1,0 +1,151 @@
+"""Budgets and penalties: what a refusal costs, whom it is charged to, and who then has to rest."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from realtime.guard import BUDGETS_KEPT, Guard, Seat, Wire, session_key
+from realtime.state.memory import MemoryNonceStore
+from security.conf import HubSettings
+from security.limits import Budget, TokenBucket
+from security.principals import Principal
+from security.refusals import RULES, Refused
+
+# security.md, the row of VIOLATION_BUDGET; every code that is not here costs nothing.
+POINTS = {
+    "malformed": 1,
+    "unknown_type": 1,
+    "timestamp_expired": 1,
+    "invalid_signature": 3,
+    "replay_detected": 3,
+    "forbidden": 3,
+    "FORBIDDEN": 3,
+    "ENGINE_PACKET_INCOMPLETE": 1,
+    "ENGINE_TIMESTAMP_EXPIRED": 1,
+    "ENGINE_SIGNATURE_INVALID": 3,
+    "ENGINE_NONCE_REPLAY": 3,
+}
+ADA = Principal(
+    kind="user",
+    subject="1",
+    username="ada",
+    role="user",
+    session_id="s1",
+    kid="k",
+    version=1,
+    expires_at=0,
+    token_id="t1",
+)
+ENGINE = replace(ADA, kind="engine", subject="e1", role="engine", session_id="")
+LATER_MS = 5_000  # after the grace for signatures
+
+
+def guard(**settings: Any) -> Guard:
+    return Guard(HubSettings(**settings), MemoryNonceStore(capacity=10))
+
+
+def seat(principal: Principal = ADA, *, points: int = 10) -> Seat:
+    bucket = TokenBucket(1, 1)
+    wire = Wire(ip="", group="", messages=bucket, size=bucket, budget=Budget(points))
+    unused: Any = None
+    return Seat(
+        principal=principal,
+        wire=wire,
+        receives=unused,
+        sends=unused,
+        server_nonce=b"",
+        joined_at_ms=0,
+        expires_at_ms=0,
+    )
+
+
+def charge(
+    guarded: Guard, at: Seat, code: str, *, now: float = 0.0, now_ms: int = LATER_MS
+) -> bool:
+    return guarded.charge(at, Refused(code), now=now, now_ms=now_ms)
+
+
+@pytest.mark.parametrize("code", sorted(RULES))
+def test_every_refusal_costs_what_the_table_says(code: str) -> None:
+    guarded, points = guard(), POINTS.get(code, 0)
+    bears = 10 // points if points else 100
+    at = seat()
+    assert not any(charge(guarded, at, code) for _ in range(bears))
+    assert charge(guarded, at, code) is bool(points)
+
+
+@pytest.mark.parametrize("code", ["invalid_signature", "ENGINE_SIGNATURE_INVALID"])
+def test_signatures_are_free_while_a_client_may_flush_what_it_buffered(code: str) -> None:
+    guarded, at = guard(), seat()
+    assert not any(charge(guarded, at, code, now_ms=4_999) for _ in range(50))
+    assert [charge(guarded, at, code, now_ms=5_000) for _ in range(4)] == [False] * 3 + [True]
+
+
+@pytest.mark.parametrize("code", ["replay_detected", "malformed"])
+def test_nothing_else_is_free_then(code: str) -> None:
+    guarded, at = guard(), seat()
+    assert any(charge(guarded, at, code, now_ms=0) for _ in range(11))
+
+
+def test_a_spent_budget_keeps_the_login_session_out_for_the_penalty() -> None:
+    guarded, at = guard(penalty_s=60), seat()
+    for _ in range(4):
+        charge(guarded, at, "replay_detected", now=100.0)
+    assert guarded.penalties.is_penalised("s1", 100.0) == 60_000
+    assert guarded.penalties.is_penalised("s1", 160.0) == 0
+
+
+def test_the_sockets_of_a_login_session_share_its_budget_and_another_session_does_not() -> None:
+    guarded, mine, other = guard(), seat(), seat(replace(ADA, session_id="s2"))
+    assert not any(charge(guarded, mine, "replay_detected") for _ in range(3))
+    assert charge(guarded, seat(), "replay_detected")
+    assert not charge(guarded, other, "replay_detected")
+    assert guarded.penalties.is_penalised("s2", 0.0) == 0
+
+
+def test_points_are_forgotten_after_a_minute() -> None:
+    guarded, at = guard(), seat()
+    assert not any(charge(guarded, at, "replay_detected", now=0.0) for _ in range(3))
+    assert not any(charge(guarded, at, "replay_detected", now=60.0) for _ in range(3))
+
+
+def test_a_connection_has_a_budget_of_its_own_across_its_namespaces() -> None:
+    guarded, person, engine = guard(), seat(), seat(ENGINE)
+    engine.wire = person.wire
+    assert not any(charge(guarded, person, "replay_detected") for _ in range(3))
+    assert charge(guarded, engine, "ENGINE_NONCE_REPLAY")
+
+
+def test_a_service_rests_by_its_token_so_a_stolen_one_does_not_lock_out_the_owner() -> None:
+    assert session_key(ADA) == "s1"
+    assert session_key(ENGINE) == "engine:e1#t1"
+    assert session_key(replace(ENGINE, token_id="t2")) != session_key(ENGINE)
+
+
+def test_budgets_are_bounded_and_the_least_recently_charged_goes_first() -> None:
+    guarded = guard()
+    for number in range(BUDGETS_KEPT + 1):
+        charge(guarded, seat(replace(ADA, session_id=f"s{number}")), "malformed")
+    assert len(guarded._budgets) == BUDGETS_KEPT
+    assert "s0" not in guarded._budgets
+
+
+def test_an_incident_is_about_the_principal_that_is_named_or_the_first_of_its_connection() -> None:
+    guarded, at = guard(), seat()
+    nobody = guarded.incident(Refused("malformed"), wire=at.wire)
+    assert (nobody.principal, nobody.user_id, nobody.login_session) == ("", None, "")
+    at.wire.principal = ADA
+    assert guarded.incident(Refused("malformed"), wire=at.wire).principal == "user:1"
+    named = guarded.incident(Refused("malformed"), wire=at.wire, principal=ENGINE)
+    assert (named.principal, named.user_id, named.login_session) == ("engine:e1", None, "")
+
+
+def test_an_incident_carries_the_refusals_message_before_the_events_name() -> None:
+    refused = Refused("forbidden", detail={"room": "x"})
+    refused.event_type, refused.payload_sha256 = "room_join", "ab" * 32
+    incident = guard().incident(refused, wire=seat().wire, namespace="/", sid="x", event="action")
+    assert (incident.event_type, incident.payload_sha256) == ("room_join", "ab" * 32)
+    assert (incident.namespace, incident.sid, incident.detail) == ("/", "x", {"room": "x"})
+    plain = guard().incident(Refused("malformed"), wire=seat().wire, event="heartbeat")
+    assert plain.event_type == "heartbeat"
