@@ -11,7 +11,7 @@ class RealtimeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Commands that end a login tell the hub's processes."""
-        from realtime import kicks  # noqa: PLC0415 - the models have to be there first
+        """Commands that end a login tell the hub's processes; the system checks are known."""
+        from realtime import checks, kicks  # noqa: F401, PLC0415 - the models have to be there first
 
         kicks.listen_without_node()
