@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.end_to_end.chromium import launch
 from tests.end_to_end.demo import Demo
 from tests.end_to_end.forest import FOREST
 from tests.end_to_end.tools import install_from_npm, require_program
@@ -22,17 +23,6 @@ BROWSER_MODULES = CHECKOUT / "realtime" / "static" / "realtime"
 CURRENT_CLIENT = "socket.io-client@4.8.4"
 OLDER_CLIENT = "socket.io-client@4.1.3"
 SCRIPT_S = 100.0
-
-# The system's Chromium must not look for its maker's hosts, nor need a GPU or a sandbox of its own.
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-unsafe-swiftshader",  # WebGL without a graphics card
-]
 
 RunNode = Callable[..., dict[str, Any]]
 
@@ -56,9 +46,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHub]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The system's Chromium, headless."""
-    program = require_program("chromium", "chromium-browser", "google-chrome")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
+        started = launch(playwright)
         yield started
         started.close()
 
