@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import orjson
 from django.db.models import Count, F, Q
 
 from engine.clock import milliseconds, moment
@@ -84,11 +85,16 @@ def build_status(build: Build, *, online: bool) -> dict[str, object]:
 
 
 def world_update(build: Build) -> dict[str, object]:
-    """The body of `world_update`, due once when a build is completed."""
+    """The body of `world_update`, due once when a build is completed.
+
+    `world` and `scene` are those of the specification, in full: whoever shows the world needs its
+    gravity, light and sky, and has nowhere else to ask.
+    """
+    specification = orjson.loads(build.world_text)
     return {
         "build_id": build.id,
-        "world": {"id": build.world_id, "name": build.world_name},
-        "scene": {"id": build.scene_id},
+        "world": specification["world"],
+        "scene": specification["scene"],
         "artifact_url": artifact_url(build),
     }
 

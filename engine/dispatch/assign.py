@@ -187,7 +187,7 @@ def _candidate(build: Build, now: datetime, limit: int) -> _Candidate:
 
 def _lock_builds(picks: Mapping[str, list[_Pick]]) -> list[Build]:
     """Lock the picked builds that are still open; one that is busy waits for the next call."""
-    rows = Build.objects.select_for_update(skip_locked=True, no_key=True)
+    rows = Build.objects.select_for_update(skip_locked=True, no_key=True).defer("world_text")
     return list(rows.filter(pk__in=picks, state__in=OPEN_STATES).order_by("id"))
 
 

@@ -51,7 +51,7 @@ def _lock_builds(build_ids: set[str]) -> list[Build]:
     """Lock builds in order, without those that another transaction is at work on."""
     if not build_ids:
         return []
-    rows = Build.objects.select_for_update(skip_locked=True, no_key=True)
+    rows = Build.objects.select_for_update(skip_locked=True, no_key=True).defer("world_text")
     return list(rows.filter(pk__in=build_ids).order_by("id"))
 
 

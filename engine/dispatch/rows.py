@@ -11,14 +11,18 @@ OPEN_STATES = sorted(state.value for state in OPEN)
 
 
 def lock_build(build_id: str) -> Build | None:
-    """Return a build, locked until the end of the transaction; None if there is none."""
-    return Build.objects.select_for_update(no_key=True).filter(pk=build_id).first()
+    """Return a build, locked until the end of the transaction; None if there is none.
+
+    Its specification, up to half a megabyte, is read only where somebody asks for it.
+    """
+    rows = Build.objects.select_for_update(no_key=True).defer("world_text")
+    return rows.filter(pk=build_id).first()
 
 
 def lock_build_of(job_id: str) -> Build | None:
     """Return the build of a job, locked; None if there is no such job."""
-    found = Build.objects.select_for_update(no_key=True, of=("self",)).filter(jobs=job_id)
-    return found.order_by().first()
+    rows = Build.objects.select_for_update(no_key=True, of=("self",)).defer("world_text")
+    return rows.filter(jobs=job_id).order_by().first()
 
 
 def lock_engine(session_id: str) -> EngineSession | None:

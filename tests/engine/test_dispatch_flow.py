@@ -64,8 +64,8 @@ def test_the_feed_tells_each_move_in_order_and_the_world_last(bench: Any) -> Non
         "seq": len(told),
         "epoch": bench.events()[0]["epoch"],
         "build_id": build.id,
-        "world": {"id": "world_harbour", "name": "Harbour"},
-        "scene": {"id": "scene_quay"},
+        "world": {"id": "world_harbour", "name": "Harbour", "gravity": [0, -9.81, 0]},
+        "scene": {"id": "scene_quay", "ambientLight": [0.5, 0.5, 0.5], "skybox": "dusk"},
         "artifact_url": None,
     }
 
