@@ -241,9 +241,10 @@ class EngineSession:
         if self._timer is None or self._timer.callback is None or self._timer.when > when:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self.node.timers.at(when, self._tick)
+            self._timer = self.node.timers.at(when, self.tick)
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Do what is due; called by the timer, and before a request that it may have missed."""
         self._take(self.connection.tick(self.node.now()))
         self.flush()
         self._set_timer()

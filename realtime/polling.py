@@ -71,7 +71,9 @@ class PollingConsumer(AsyncConsumer):
         if sid in node.parting:
             return self._last_words(node, sid)
         session = node.sessions.get(sid)
-        if session is None:
+        if session is not None:
+            session.tick()
+        if session is None or session.closed is not None:
             return refusal(UNKNOWN_SID)
         return await self._continue(method, handshake, session, receive)
 

@@ -3,7 +3,13 @@
 It holds no timer: the shell asks `wakes_at()` when to come back, and brings the time along.
 """
 
+from typing import Final
+
 __all__ = ["Heartbeat"]
+
+# The part of the timeout that a ping may be late without moving the deadline: a timer's usual
+# lateness does not add up, and a process that stood still does not take it out on its clients.
+FORGIVEN: Final = 0.1
 
 
 class Heartbeat:
@@ -28,7 +34,8 @@ class Heartbeat:
         """Return whether a ping is due now; if so the caller sends it: its pong is awaited."""
         if self._deadline is not None or now < self._next_ping:
             return False
-        self._deadline = now + self._timeout
+        in_time = now - self._next_ping <= self._timeout * FORGIVEN
+        self._deadline = (self._next_ping if in_time else now) + self._timeout
         return True
 
     def pong(self, now: float) -> None:

@@ -58,3 +58,19 @@ def test_a_pong_that_answers_nothing_does_not_delay_the_promised_ping(
 ) -> None:
     heartbeat.pong(124.0)
     assert heartbeat.take_ping(125.0)
+
+
+def test_a_ping_that_is_a_little_late_leaves_the_deadline_alone() -> None:
+    heartbeat = Heartbeat(25_000, 20_000, 0.0)
+    assert heartbeat.take_ping(26.0)
+    assert not heartbeat.expired(44.9)
+    assert heartbeat.expired(45.0)
+
+
+def test_a_ping_under_way_has_its_whole_time_again_after_an_upgrade() -> None:
+    heartbeat = Heartbeat(25_000, 20_000, 0.0)
+    heartbeat.rearm(1.0)
+    assert heartbeat.wakes_at() == 25.0
+    assert heartbeat.take_ping(25.0)
+    heartbeat.rearm(40.0)
+    assert heartbeat.wakes_at() == 60.0
