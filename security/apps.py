@@ -9,3 +9,7 @@ class SecurityConfig(AppConfig):
     name = "security"
     verbose_name = "Security"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from security import checks  # noqa: F401, PLC0415 - registers itself, once models are there

@@ -2,7 +2,11 @@
 
 A ring is written ``kid:base64url[,kid:base64url]``: the first key signs, all verify. Keys are
 exactly 32 random bytes. This module reads variables and one file; it derives nothing
-(``security.signatures`` does).
+(``security.signatures`` does)::
+
+    BadKey         a variable is missing, or is not what it should be
+    |-- WeakKey    too short, or typed by somebody
+    '-- ReusedKey  one key for two purposes
 """
 
 import contextlib
@@ -16,7 +20,18 @@ from pathlib import Path
 
 from security.signatures import BadBase64Url, from_base64url, to_base64url
 
-__all__ = ["KEY_VARIABLES", "BadKey", "Key", "KeyRing", "Keys", "load_keys"]
+__all__ = [
+    "DEVELOPMENT_FILE",
+    "KEY_VARIABLES",
+    "BadKey",
+    "Key",
+    "KeyRing",
+    "Keys",
+    "ReusedKey",
+    "WeakKey",
+    "faults",
+    "load_keys",
+]
 
 KEY_BYTES = 32
 KEY_VARIABLES = ("DJANGO_SECRET_KEY", "HUB_MASTER_KEYS", "HUB_JWT_KEYS")
@@ -26,7 +41,7 @@ SHORTEST_SECRET_KEY = 32  # characters; token_urlsafe(32) gives 43
 
 
 class BadKey(Exception):
-    """A key is missing, malformed, too short, a template, or used twice."""
+    """A key is missing or malformed."""
 
     def __init__(self, variable: str, reason: str) -> None:
         self.variable, self.reason = variable, reason
@@ -34,6 +49,14 @@ class BadKey(Exception):
 
     def __str__(self) -> str:
         return f"{self.variable}: {self.reason}"
+
+
+class WeakKey(BadKey):
+    """A key is too short, or no random bytes."""
+
+
+class ReusedKey(BadKey):
+    """A key serves two purposes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +109,31 @@ def load_keys(environ: Mapping[str, str], data_dir: Path, *, development: bool) 
     if development and not any(environ.get(name) for name in KEY_VARIABLES):
         environ = _development_keys(data_dir / DEVELOPMENT_FILE)
     keys = Keys(
-        django=_secret_key(environ),
+        django=environ.get("DJANGO_SECRET_KEY", ""),
         master=_ring(environ, "HUB_MASTER_KEYS"),
         jwt=_ring(environ, "HUB_JWT_KEYS"),
     )
-    _refuse_reuse(keys)
+    for fault in faults(keys):
+        raise fault
     return keys
 
 
-def _secret_key(environ: Mapping[str, str]) -> str:
-    text = environ.get("DJANGO_SECRET_KEY", "")
-    if len(text) < SHORTEST_SECRET_KEY or len(set(text)) < 5:  # noqa: PLR2004 - as Django's check security.W009
-        raise BadKey("DJANGO_SECRET_KEY", "is missing, short or a template")
-    return text
+def faults(keys: Keys) -> Iterator[BadKey]:
+    """What is wrong with keys, wherever they come from."""
+    if len(keys.django) < SHORTEST_SECRET_KEY or len(set(keys.django)) < 5:  # noqa: PLR2004 - as Django's check security.W009
+        yield WeakKey("DJANGO_SECRET_KEY", "is missing, short or a template")
+    rings = {"HUB_MASTER_KEYS": keys.master, "HUB_JWT_KEYS": keys.jwt}
+    for variable, ring in rings.items():
+        for key in ring:
+            if len(key.secret) != KEY_BYTES:
+                size = len(key.secret)
+                yield WeakKey(variable, f"key {key.kid} has {size} bytes, not {KEY_BYTES}")
+            elif len(set(key.secret)) < KEY_BYTES // 4 or _is_text(key.secret):
+                yield WeakKey(variable, f"key {key.kid} is a template, not random bytes")
+    secrets_in_use = [key.secret for ring in rings.values() for key in ring]
+    secrets_in_use.append(keys.django.encode())
+    if len(set(secrets_in_use)) != len(secrets_in_use):
+        yield ReusedKey("HUB_MASTER_KEYS", "shares a key with another purpose")
 
 
 def _ring(environ: Mapping[str, str], variable: str) -> KeyRing:
@@ -119,23 +154,12 @@ def _key(variable: str, text: str) -> Key:
         secret = from_base64url(encoded.rstrip("="))
     except BadBase64Url:
         raise BadKey(variable, f"key {kid} is not base64url") from None
-    if len(secret) != KEY_BYTES:
-        raise BadKey(variable, f"key {kid} has {len(secret)} bytes, not {KEY_BYTES}")
-    if len(set(secret)) < KEY_BYTES // 4 or _is_text(secret):
-        raise BadKey(variable, f"key {kid} is a template, not random bytes")
     return Key(kid, secret)
 
 
 def _is_text(secret: bytes) -> bool:
     """32 random bytes are all printable ASCII with a chance of 1 in 10^13: somebody typed these."""
     return all(0x20 <= byte < 0x7F for byte in secret)  # noqa: PLR2004 - the printable ASCII range
-
-
-def _refuse_reuse(keys: Keys) -> None:
-    secrets_in_use = [key.secret for ring in (keys.master, keys.jwt) for key in ring]
-    secrets_in_use.append(keys.django.encode())
-    if len(set(secrets_in_use)) != len(secrets_in_use):
-        raise BadKey("HUB_MASTER_KEYS", "shares a key with another purpose")
 
 
 def _development_keys(path: Path) -> Mapping[str, str]:
