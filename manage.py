@@ -4,6 +4,8 @@
 import os
 import sys
 
+from django.db import OperationalError, ProgrammingError
+
 from hubsite.modes import choose_mode
 from security.conf import BadSetting
 from security.keys import BadKey
@@ -19,6 +21,11 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except (BadKey, BadSetting) as fault:
         sys.exit(f"The hub does not start. {fault}")
+    except (OperationalError, ProgrammingError) as fault:
+        sys.exit(f"The database does not serve: {fault}. Is it there, and up to date (migrate)?")
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

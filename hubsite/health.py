@@ -15,6 +15,8 @@ from hubsite.composition import server
 from security.addresses import address_of
 from security.conf import hub
 
+FORWARDED: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+
 __all__ = ["healthz", "metrics", "pending_migrations", "readyz"]
 
 
@@ -86,6 +88,8 @@ def _may_read_metrics(request: HttpRequest) -> bool:
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if token and hmac.compare_digest(given.encode(), token.encode()):
         return True
+    if any(name in request.headers for name in FORWARDED):
+        return False  # whoever is behind a proxy is not on this machine
     try:
         return ip_address(address_of(request)).is_loopback
     except ValueError:

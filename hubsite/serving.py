@@ -9,14 +9,12 @@ of a request has ten seconds to arrive, and a peer that never reads can be dropp
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
 
-from realtime.handshake import ABORT_EXTENSION
+from hubsite.websocket import HubWebSocket
 from realtime.server import Server
 from security.conf import HubSettings
 
@@ -26,16 +24,6 @@ HEAD_DEADLINE_S: Final = 10.0
 GOODBYE_DEADLINE_S: Final = 5.0
 GRACEFUL_S: Final = 8
 CLOSE_RESTART: Final = 1012
-
-
-class AbortableWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol that also offers to drop the connection at once."""
-
-    def handle_connect(self, event: Request) -> None:
-        super().handle_connect(event)
-        if hasattr(self, "scope"):
-            extensions = cast("dict[str, Any]", self.scope["extensions"])
-            extensions[ABORT_EXTENSION] = self.transport.abort
 
 
 class PunctualHttp(HttpToolsProtocol):
@@ -100,7 +88,7 @@ def configure(app: Any, settings: HubSettings, *, host: str, port: int) -> uvico
         port=port,
         loop="uvloop",
         http=PunctualHttp,
-        ws=AbortableWebSocket,
+        ws=HubWebSocket,
         ws_max_size=settings.max_payload,
         ws_per_message_deflate=False,
         ws_ping_interval=None,  # Engine.IO has its own heartbeat

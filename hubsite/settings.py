@@ -142,6 +142,12 @@ SERVESTATIC_ALLOW_ALL_ORIGINS = False
 MEDIA_ROOT = DATA_DIR / "media"
 DATA_UPLOAD_MAX_MEMORY_SIZE = HUB.http_body
 
+# Behind a proxy that ends TLS, Django sees plain HTTP; the allowed origins say what browsers see.
+CSRF_TRUSTED_ORIGINS = list(HUB.allowed_origins)
+HTTPS = bool(HUB.allowed_origins) and all(
+    origin.startswith("https://") for origin in HUB.allowed_origins
+)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"

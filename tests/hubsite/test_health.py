@@ -49,6 +49,11 @@ def test_metrics_refuse_a_stranger(header: dict[str, str], status: int) -> None:
     assert answer.json()["code"] == "forbidden"
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+def test_metrics_refuse_whoever_comes_through_a_proxy_of_this_machine(header: str) -> None:
+    assert Client(headers={header: "203.0.113.9"}).get("/metrics").status_code == 403
+
+
 def test_metrics_accept_the_bearer(monkeypatch: pytest.MonkeyPatch) -> None:
     class Settings:
         metrics_token = "scrape-me"

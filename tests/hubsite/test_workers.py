@@ -1,5 +1,6 @@
 """Several workers behind one socket: all serve, the dead are replaced, all end together."""
 
+import http.client
 import os
 import signal
 import subprocess
@@ -52,9 +53,14 @@ class Supervised:
         with self.process.stdout as said:
             self.port = int(said.readline())
 
-    def ask(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}", timeout=DEADLINE_S) as answer:
-            return str(answer.read().decode())
+    def ask(self) -> set[str]:
+        """Who answers; nobody, if a worker died with the question."""
+        address = f"http://127.0.0.1:{self.port}"
+        try:
+            with urllib.request.urlopen(address, timeout=DEADLINE_S) as answer:
+                return {answer.read().decode()}
+        except (ConnectionError, http.client.HTTPException):
+            return set()
 
     def until_answered_by(self, count: int, *, without: frozenset[str] = frozenset()) -> set[str]:
         """Ask until so many different workers have answered."""
@@ -62,7 +68,7 @@ class Supervised:
         deadline = time.monotonic() + DEADLINE_S
         with ThreadPoolExecutor(8) as askers:
             while len(seen) < count and time.monotonic() < deadline:
-                seen.update(askers.map(lambda _: self.ask(), range(8)))
+                seen.update(*askers.map(lambda _: self.ask(), range(8)))
                 seen -= without
         return seen
 
