@@ -17,7 +17,7 @@ from security import anchors, chain
 from security.models import Anchor, Checkpoint, Mark, Record
 from security.recorder import CHAINED, canonical_row
 
-__all__ = ["Chain", "Fault", "Finding", "Report", "verify"]
+__all__ = ["Chain", "Fault", "Finding", "Report", "cut_chains", "verify"]
 
 Fault = Literal["changed", "missing", "inserted", "cut", "forged"]
 
@@ -44,7 +44,7 @@ class Report:
 
     ``unanchored`` rows have no anchor yet. ``unreadable`` names lines of anchor files that are no
     anchors, as a power failure leaves one. ``unverifiable`` names marks that were signed with a
-    master key which is no longer in the ring.
+    master key which is no longer in the ring, where no later mark proves as much.
     """
 
     rows: int
@@ -113,6 +113,15 @@ class Chain:
                 f"it ends at row {self.last_id}, but row {mark.last_id} was anchored at "
                 f"{mark.at:%Y-%m-%d %H:%M:%S}",
             )
+
+    def look_at_head(self) -> None:
+        """Is the newest anchored row there, and what it was?"""
+        newest = self.marks[-1] if self.marks else None
+        if newest is None or newest.last_id <= self.start_id or self.finding is not None:
+            return
+        rows = self.model.rows().filter(pk=newest.last_id, writer=self.writer, hash=newest.hash)
+        if not rows.exists():
+            self.fault("cut", newest.last_id, f"row {newest.last_id}, anchored last, is not there")
 
     def fault(self, fault: Fault, row_id: int | None, message: str) -> None:
         self.finding = self.found(fault, row_id, message)
@@ -222,6 +231,13 @@ def verify() -> Report:
     return survey.report()
 
 
+def cut_chains() -> list[Finding]:
+    """Chains that do not reach their newest authentic anchor, without walking them."""
+    survey = _Survey()
+    survey.read_marks()
+    return survey.cut()
+
+
 class _Survey:
     """All chains by table and writer."""
 
@@ -230,7 +246,8 @@ class _Survey:
         self._anchors = 0
         self._forged: list[Finding] = []
         self._unreadable: list[str] = []
-        self._unverifiable: list[str] = []
+        self._unverifiable: list[tuple[Mark, str]] = []
+        self._proved: dict[tuple[str, str, str], int] = {}
 
     def chain(self, model: type[Record], writer: str) -> Chain:
         key = model.__name__, writer
@@ -264,8 +281,20 @@ class _Survey:
             unanchored=sum(walk.unanchored for walk in walks if walk.finding is None),
             findings=(*self._forged, *found),
             unreadable=tuple(self._unreadable),
-            unverifiable=tuple(self._unverifiable),
+            unverifiable=tuple(
+                f"{place} (key {mark.kid})"
+                for mark, place in self._unverifiable
+                if mark.last_id > self._proved.get(_what(mark), 0)
+            ),
         )
+
+    def cut(self) -> list[Finding]:
+        for walk in self._chains.values():
+            walk.look_at_head()
+        return [
+            *self._forged,
+            *(walk.finding for walk in self._chains.values() if walk.finding is not None),
+        ]
 
     def _add(self, anchor: Anchor, place: str) -> None:
         walk = self._of(anchor, place)
@@ -290,8 +319,15 @@ class _Survey:
             )
             return None
         if authentic is None:
-            self._unverifiable.append(f"{place} (key {mark.kid})")
+            self._unverifiable.append((mark, place))
+        else:
+            self._proved[_what(mark)] = max(mark.last_id, self._proved.get(_what(mark), 0))
         return self.chain(model, mark.writer)
+
+
+def _what(mark: Mark) -> tuple[str, str, str]:
+    """What a later mark says as well: the kind of mark, and the chain."""
+    return type(mark).__name__, mark.table, mark.writer
 
 
 MODELS: Final[Mapping[str, type[Record]]] = {model.__name__: model for model in CHAINED}
