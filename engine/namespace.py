@@ -80,9 +80,13 @@ REJECTIONS: Final[Mapping[str, str]] = {"job_status": "status_rejected"}
 
 @dataclass(slots=True, eq=False)
 class EngineSeat(Seat):
-    """An engine's seat. ``engine_session_id`` is empty until a message has proved it."""
+    """An engine's seat. ``engine_session_id`` is empty until a message has proved it.
+
+    ``heard_at`` is when the last authentic message came, in seconds of the loop's clock.
+    """
 
     engine_session_id: str = ""
+    heard_at: float = 0.0
 
 
 class EngineNamespace(Guarded[EngineSeat]):
@@ -126,6 +130,21 @@ class EngineNamespace(Guarded[EngineSeat]):
             settings.engine_messages_per_s, settings.engine_message_burst, now=self.node.now()
         )
 
+    async def joined(self, socket: Socket[EngineSeat]) -> None:
+        """Greet, then watch that the engine goes on to speak."""
+        await super().joined(socket)
+        socket.state.heard_at = self.node.now()
+        self._watch_silence(socket)
+
+    def _watch_silence(self, socket: Socket[EngineSeat]) -> None:
+        due = socket.state.heard_at + self.guard.settings.disconnect_after_s
+        if due <= self.node.now():
+            self.end_silent(socket)
+        else:
+            socket.state.timers["silence"] = self.node.timers.at(
+                due, lambda: self._watch_silence(socket)
+            )
+
     async def session_extra(self, socket: Socket[EngineSeat]) -> Mapping[str, object]:
         """The engine's name and the heartbeat that is expected of it."""
         settings = self.guard.settings
@@ -163,8 +182,12 @@ class EngineNamespace(Guarded[EngineSeat]):
                 node=self.node.id,
                 sid_hash=hashlib.sha256(socket.id.encode()).hexdigest(),
             )
-            seat.engine_session_id = str(outcome.reply["engine_session_id"])
-            self._sockets[seat.engine_session_id] = socket
+            session_id = str(outcome.reply["engine_session_id"])
+            if not socket.connected:  # it left while it was being noted
+                await self._note_closed(session_id)
+                raise Refused("TRY_AGAIN", reason="left")
+            seat.engine_session_id = session_id
+            self._sockets[session_id] = socket
             for replaced in _listed(outcome.reply["replaced"]):
                 self.coordinator.close_engine(replaced["engine_session_id"], replaced["node"])
         return seat.engine_session_id
@@ -191,6 +214,7 @@ class EngineNamespace(Guarded[EngineSeat]):
         waiting = self.burn(socket, signed)
         if waiting is not None:
             await waiting
+        socket.state.heard_at = self.node.now()
         return self._object(signed)
 
     def _object(self, signed: Signed) -> dict[str, Any]:

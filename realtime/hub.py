@@ -17,7 +17,6 @@ from realtime.ownactions import MayEnter, may_enter_any, own_actions
 from realtime.secured import Guarded
 from security import audit, clock, database, tokens
 from security.gate import Door, Signed
-from security.principals import Principal
 from security.refusals import Refused
 
 __all__ = ["EVERYBODY", "LOBBY", "STAFF", "HubNamespace", "user_room"]
@@ -26,7 +25,6 @@ LOBBY: Final = "lobby"
 # Rooms of the hub's own; the colon keeps them apart from every name that a client may join.
 EVERYBODY: Final = "hub:everybody"
 STAFF: Final = "hub:staff"
-CLOSE_HEARTBEAT_MISSING: Final = 4408
 EPOCH: Final = re.compile(r"[A-Za-z0-9_-]{0,64}")
 
 Greeting = Callable[[], Mapping[str, Any]]
@@ -76,7 +74,7 @@ class HubNamespace(Guarded[HubSeat]):
         super().__init__(guard, door)
         self.feed = FeedPump(feed)
         self.notices = Notices(self._notify)
-        self.attendance = Attendance(settings, tell=self._tell_presence, on_silent=self._end_silent)
+        self.attendance = Attendance(settings, tell=self._tell_presence, on_silent=self.end_silent)
         self.kicks = Kicks(guard.roster)
         self._greetings = greetings
 
@@ -102,14 +100,6 @@ class HubNamespace(Guarded[HubSeat]):
         if asked is not None and not _is_position(asked, epoch_required=True):
             raise Refused("AUTH_INVALID", reason="feed")
         return nonce
-
-    def admit(self, socket: Socket[HubSeat], principal: Principal) -> None:
-        """Not more sockets than a person may have. Raises Refused."""
-        super().admit(socket, principal)
-        if len(self.guard.roster.of(principal.label)) >= self.guard.settings.sockets_per_user:
-            raise Refused(
-                "TOO_MANY_CONNECTIONS", detail={"limit": self.guard.settings.sockets_per_user}
-            )
 
     async def joined(self, socket: Socket[HubSeat]) -> None:
         """``session``, what was missed, then who and what is here."""
@@ -277,11 +267,6 @@ class HubNamespace(Guarded[HubSeat]):
 
     def _tell_presence(self, room: str, body: dict[str, object]) -> None:
         self.broadcast([room], "presence_diff", body)
-
-    def _end_silent(self, socket: Socket[HubSeat]) -> None:
-        missing = Refused("heartbeat_missing", reason="no_heartbeat")
-        self.node.background(self._record(socket, missing, event="heartbeat"))
-        socket.session.close(CLOSE_HEARTBEAT_MISSING, detail="heartbeat missing")
 
     def _notify(self, user_id: str | None, body: Mapping[str, object]) -> None:
         room = STAFF if user_id is None else user_room(user_id)

@@ -40,6 +40,7 @@ NONCE_BYTES = 32
 MESSAGE_NONCE_BYTES = 18
 CLOSE_INTERNAL = 1011
 CLOSE_BUDGET_SPENT = 4429
+CLOSE_HEARTBEAT_MISSING = 4408
 CLOSE_TOO_LATE = 4408
 IGNORED_AUTH_KEYS = frozenset({"pid", "offset"})  # Socket.IO's own, sent after a reconnect
 KEYS_SHOWN = 8
@@ -114,6 +115,9 @@ class Guarded(Namespace[T], Generic[T]):
         rest_ms = self.guard.penalties.is_penalised(session_key(principal), self.node.now())
         if rest_ms:
             raise Refused("PENALTY", reason="budget_spent", retry_after_ms=rest_ms)
+        limit = self.guard.settings.sockets_per_user
+        if len(self.guard.roster.of(principal.label)) >= limit:
+            raise Refused("TOO_MANY_CONNECTIONS", detail={"limit": limit})
 
     def _client_nonce(self, text: object) -> bytes:
         if text is None and not self.client_nonce_required:
@@ -250,6 +254,12 @@ class Guarded(Namespace[T], Generic[T]):
             socket.state.expires_at_ms = new.expires_at
             tenure.prolong(socket)
         return {"ok": True, "token_expires_at": new.expires_at, "server_time": clock.now_ms()}
+
+    def end_silent(self, socket: Socket[T]) -> None:
+        """The peer has not spoken for too long: it is gone, whatever its transport says."""
+        missing = Refused("heartbeat_missing", reason="no_heartbeat")
+        self.node.background(self._record(socket, missing, event="heartbeat"))
+        socket.session.close(CLOSE_HEARTBEAT_MISSING, detail="heartbeat missing")
 
     # -- messages
 

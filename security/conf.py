@@ -49,7 +49,7 @@ class HubSettings:
 
     # -- connections
     connect_deadline_s: float = limit(5.0, "seconds", "From open to the first joined namespace.")
-    sockets_per_user: int = limit(8, "sockets", "Live sockets of one person.")
+    sockets_per_user: int = limit(8, "sockets", "Live sockets of one person, or service.")
     unauthenticated_per_ip: int = limit(16, "sockets", "Sockets of one address without CONNECT.")
     sockets_per_process: int = limit(20_000, "sockets", "Live sockets of one process.")
     namespaces_per_socket: int = limit(4, "namespaces", "Namespaces joined on one connection.")
