@@ -1,11 +1,11 @@
-"""The HTTP API of builds, jobs and the feed (wire.md, "HTTP"): reads, and one upload.
+"""The HTTP API of builds, jobs and the feed (wire.md, "HTTP"): reads, and two uploads.
 
 Thin: shapes are `engine.views`, files are `engine.artifacts`, pages of events are `engine.feed`.
 """
 
 import re
 from hashlib import sha256
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from engine import artifacts, feed, views
+from engine.artifacts import Kind
 from engine.models import LIVE_STATES, Build, Job
 from security.authentication import (
     AnyBearerAuthentication,
@@ -28,7 +29,15 @@ from security.conf import hub
 from security.principals import Principal
 from security.refusals import Refused
 
-__all__ = ["ArtifactView", "BuildView", "BuildsView", "FeedView", "JobView", "SpecView"]
+__all__ = [
+    "ArtifactView",
+    "BuildView",
+    "BuildsView",
+    "FeedView",
+    "JobView",
+    "SpecView",
+    "ThumbnailView",
+]
 
 SEQ: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 OBJECT: Final = {"type": "object", "additionalProperties": True}
@@ -149,49 +158,87 @@ class SpecView(BytesView):
         return HttpResponse(build.world_text, content_type="application/json", headers=headers)
 
 
-class ArtifactView(BytesView):
-    """The built file."""
+class FileView(BytesView):
+    """A file that an engine brought: people and staff read it, only engines write it."""
+
+    kind: ClassVar[Kind]
 
     def get_authenticators(self) -> list[Any]:
-        """People and staff read; only engines write."""
+        """Who may ask depends on what is asked."""
         if self.request is not None and self.request.method == "PUT":
             return [ServiceAuthentication()]
         return [BearerAuthentication(), StaffSessionAuthentication()]
 
-    @extend_schema(responses={(200, "model/gltf-binary"): OpenApiTypes.BINARY})
-    def get(self, request: Request, build_id: str) -> HttpResponse:
+    def send(self, request: Request, build_id: str, disposition: str) -> HttpResponse:
+        """Answer with the file. `disposition` says whether a browser shows it."""
         build = visible_build(request, build_id)
-        if not build.artifact:
-            raise Refused("not_found", reason="no artifact yet")
-        with build.artifact.open("rb") as file:
+        kept = self.kind.of(build)
+        if not kept.file:
+            raise Refused("not_found", reason=f"no {self.kind.name} yet")
+        with kept.file.open("rb") as file:
             body = file.read()  # bounded when it was stored; ASGI would buffer a stream anyway
+        name = f"{build.world_id}.{self.kind.ending}"
         headers = {
             **PRIVATE,
-            "ETag": f'"{build.artifact_sha256}"',
-            "Content-Disposition": f'attachment; filename="{build.world_id}.glb"',
+            "ETag": f'"{kept.sha256}"',
+            "Content-Disposition": f'{disposition}; filename="{name}"',
         }
-        return HttpResponse(body, content_type="model/gltf-binary", headers=headers)
+        return HttpResponse(body, content_type=self.kind.content_type, headers=headers)
 
-    @extend_schema(
-        request={"model/gltf-binary": OpenApiTypes.BINARY},
-        parameters=[
-            OpenApiParameter(name, str, OpenApiParameter.HEADER, required=True)
-            for name in artifacts.HEADERS
-        ],
-        responses={201: OBJECT},
-    )
-    def put(self, request: Request, build_id: str) -> Response:
-        """Answers 201 `{build_id, sha256, size}`, also for the same upload again."""
+    def keep(self, request: Request, build_id: str) -> Response:
+        """Answer 201 `{build_id, sha256, size}`, also for the same upload again."""
         engine = principal_of(request)
         upload = artifacts.Upload.from_headers(build_id, request.headers)
-        artifacts.admit_upload(engine, upload)
+        artifacts.admit_upload(engine, upload, self.kind)
         body = _read_body(request)
         digest = sha256(body).hexdigest()
         artifacts.check_signature(engine, upload, request.path, digest)
-        artifacts.check_file(body)
-        artifacts.store(engine, upload, body)
+        self.kind.check(body)
+        artifacts.store(engine, upload, self.kind, body)
         answer = {"build_id": build_id, "sha256": digest, "size": len(body)}
         return Response(answer, status=201)
+
+
+UPLOAD_HEADERS: Final = [
+    OpenApiParameter(name, str, OpenApiParameter.HEADER, required=True)
+    for name in artifacts.HEADERS
+]
+
+
+class ArtifactView(FileView):
+    """The built file."""
+
+    kind = artifacts.ARTIFACT
+
+    @extend_schema(responses={(200, "model/gltf-binary"): OpenApiTypes.BINARY})
+    def get(self, request: Request, build_id: str) -> HttpResponse:
+        return self.send(request, build_id, "attachment")
+
+    @extend_schema(
+        request={"model/gltf-binary": OpenApiTypes.BINARY},
+        parameters=UPLOAD_HEADERS,
+        responses={201: OBJECT},
+    )
+    def put(self, request: Request, build_id: str) -> Response:
+        return self.keep(request, build_id)
+
+
+class ThumbnailView(FileView):
+    """A picture of the built world."""
+
+    kind = artifacts.THUMBNAIL
+
+    @extend_schema(responses={(200, "image/png"): OpenApiTypes.BINARY})
+    def get(self, request: Request, build_id: str) -> HttpResponse:
+        return self.send(request, build_id, "inline")
+
+    @extend_schema(
+        request={"image/png": OpenApiTypes.BINARY},
+        parameters=UPLOAD_HEADERS,
+        responses={201: OBJECT},
+    )
+    def put(self, request: Request, build_id: str) -> Response:
+        return self.keep(request, build_id)
 
 
 def _read_body(request: Request) -> bytes:

@@ -1,4 +1,4 @@
-"""The built file of a build: who may bring it, what it must be, and how it is kept.
+"""The built file of a build, and its picture: who may bring them, what they must be, how kept.
 
 An upload is admitted in two steps. Before its body is read: the token, and the live attempt of that
 engine (`admit_upload`). With the body: the signature over its SHA-256, the nonce, the file's own
@@ -7,7 +7,7 @@ header (`check_signature`, `check_file`). It is then stored once per attempt (`s
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -16,7 +16,8 @@ from typing import Final
 from asgiref.sync import async_to_sync
 from django.core.files.base import ContentFile
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import F, Sum
+from django.db.models.fields.files import FieldFile
 
 from engine.clock import moment
 from engine.dispatch.refusal import Claim, duplicate_or_refused
@@ -33,15 +34,83 @@ from security.services import secret_of_account
 from security.sessions import resolve
 from security.signatures import MessageKey
 
-__all__ = ["Upload", "admit_upload", "body_limit", "check_file", "check_signature", "store"]
+__all__ = [
+    "ARTIFACT",
+    "KINDS",
+    "THUMBNAIL",
+    "Kept",
+    "Kind",
+    "Upload",
+    "admit_upload",
+    "body_limit",
+    "check_signature",
+    "kept_bytes",
+    "store",
+]
 
-ARTIFACT_PATH: Final = re.compile(r"/api/builds/([A-Za-z0-9_-]{1,24})/artifact/")
+UPLOAD_PATH: Final = re.compile(r"/api/builds/([A-Za-z0-9_-]{1,24})/(artifact|thumbnail)/")
 HEADERS: Final = ("Hub-Job", "Hub-Attempt", "Hub-Ts", "Hub-Nonce", "Hub-Sig")
 NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 
 GLB_HEADER: Final = struct.Struct("<4sII")  # glTF 2.0, section 4.4.2: magic, version, length
 GLB_MAGIC: Final = b"glTF"
 GLB_VERSION: Final = 2
+
+PNG_HEAD: Final = struct.Struct(">8sI4sII")  # W3C PNG, 5.2 and 11.2.1: signature, first IHDR
+PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
+PNG_SIDE: Final = 4096  # pixels; a few kilobytes of a larger one unpack to gigabytes in a browser
+
+
+def check_glb(body: bytes) -> None:
+    """Raise `Refused(payload_invalid)` unless the bytes are a binary glTF 2.0 by their header."""
+    if len(body) < GLB_HEADER.size:
+        raise Refused("payload_invalid", reason="shorter than a glTF header")
+    if GLB_HEADER.unpack_from(body) != (GLB_MAGIC, GLB_VERSION, len(body)):
+        raise Refused("payload_invalid", reason="not a binary glTF 2.0 of this length")
+
+
+def check_png(body: bytes) -> None:
+    """Raise `Refused(payload_invalid)` unless the bytes are a PNG by their first and last chunk."""
+    if len(body) < PNG_HEAD.size + len(PNG_END) or not body.endswith(PNG_END):
+        raise Refused("payload_invalid", reason="not a whole PNG")
+    signature, length, name, width, height = PNG_HEAD.unpack_from(body)
+    if (signature, length, name) != (PNG_SIGNATURE, 13, b"IHDR"):
+        raise Refused("payload_invalid", reason="not a PNG")
+    if not (0 < width <= PNG_SIDE and 0 < height <= PNG_SIDE):
+        raise Refused("payload_invalid", reason="the picture has a side of 0 or more than 4096")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of file that a build has; `name` begins its fields and ends its address."""
+
+    name: str
+    check: Callable[[bytes], None]
+    content_type: str
+    ending: str
+
+    def of(self, build: Build) -> "Kept":
+        """Return what is kept of this kind for a build."""
+        return Kept(
+            file=getattr(build, self.name),
+            sha256=getattr(build, f"{self.name}_sha256"),
+            attempt=getattr(build, f"{self.name}_attempt"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A stored file, or the empty place for one: then `attempt` is empty."""
+
+    file: FieldFile
+    sha256: str
+    attempt: str
+
+
+ARTIFACT: Final = Kind("artifact", check_glb, "model/gltf-binary", "glb")
+THUMBNAIL: Final = Kind("thumbnail", check_png, "image/png", "png")
+KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in (ARTIFACT, THUMBNAIL)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +146,16 @@ class Upload:
 def body_limit(method: str, path: str, headers: Mapping[str, str]) -> int:
     """Return how many bytes the body of a request may have, before any of it is read.
 
-    Only an engine that proves to hold the build's finishing job may send an artifact; whoever
+    Only an engine that proves to hold the build's finishing job may send its files; whoever
     cannot gets the ordinary bound, and is told why when the request is handled. `headers` are
     looked up by their names as in `HEADERS` and `Authorization`. Asks the database.
     """
-    found = ARTIFACT_PATH.fullmatch(path)
+    found = UPLOAD_PATH.fullmatch(path)
     if method != "PUT" or found is None:
         return hub().http_body
     try:
         engine = _engine_of_token(headers.get("Authorization", ""))
-        admit_upload(engine, Upload.from_headers(found[1], headers))
+        admit_upload(engine, Upload.from_headers(found[1], headers), KINDS[found[2]])
     except (Refused, tokens.TokenRefused):
         return hub().http_body
     return hub().artifact_body
@@ -106,7 +175,9 @@ def _engine_of_token(authorization: str) -> Principal:
     return resolve(claims, now=now)
 
 
-def admit_upload(engine: Principal, upload: Upload, *, now: datetime | None = None) -> None:
+def admit_upload(
+    engine: Principal, upload: Upload, kind: Kind, *, now: datetime | None = None
+) -> None:
     """Raise `Refused` unless the engine holds the build's finishing job by that attempt.
 
     The attempt that brought the present file passes as well: it may repeat itself after it ended.
@@ -118,14 +189,14 @@ def admit_upload(engine: Principal, upload: Upload, *, now: datetime | None = No
     session = job.engine_session
     if session is None or session.name != engine.subject:
         raise Refused("JOB_NOT_YOURS")
-    if job.build.artifact_attempt == upload.attempt_id:
+    if kind.of(job.build).attempt == upload.attempt_id:
         return
     claim = Claim(session.id, upload.job_id, upload.attempt_id)
     at = moment(now)
     if not Job.objects.filter(claim.guard(at), pk=job.id, state__in=LIVE_STATES).exists():
         duplicate_or_refused(claim, None, at)
     if not job.finish:
-        raise Refused("INVALID_TRANSITION", reason="only the finishing job brings the artifact")
+        raise Refused("INVALID_TRANSITION", reason="only the finishing job brings files")
 
 
 # With the body
@@ -165,19 +236,13 @@ def _key(engine: Principal, path: str) -> MessageKey:
     return MessageKey(secret, direction="c2s", namespace=path, principal=engine.label, sid="")
 
 
-def check_file(body: bytes) -> None:
-    """Raise `Refused(payload_invalid)` unless the bytes are a binary glTF 2.0 by their header."""
-    if len(body) < GLB_HEADER.size:
-        raise Refused("payload_invalid", reason="shorter than a glTF header")
-    if GLB_HEADER.unpack_from(body) != (GLB_MAGIC, GLB_VERSION, len(body)):
-        raise Refused("payload_invalid", reason="not a binary glTF 2.0 of this length")
-
-
 # Keeping
 
 
-def store(engine: Principal, upload: Upload, body: bytes, *, now: datetime | None = None) -> Build:
-    """Keep a file as the artifact of its build, in the place of an older attempt's.
+def store(
+    engine: Principal, upload: Upload, kind: Kind, body: bytes, *, now: datetime | None = None
+) -> Build:
+    """Keep a file as the artifact or the thumbnail of its build, in the place of an older one.
 
     The same bytes of the same attempt again change nothing. Raises `Refused`: `conflict` for other
     bytes of the same attempt, `quota_exceeded`, and as `admit_upload`, which is asked again under
@@ -187,53 +252,74 @@ def store(engine: Principal, upload: Upload, body: bytes, *, now: datetime | Non
     build = Build.objects.filter(pk=upload.build_id).first()
     if build is None:
         raise Refused("not_found")
-    if _is_stored(build, upload, digest):
+    if _is_stored(build, upload, kind, digest):
         return build
-    build.artifact_attempt = upload.attempt_id
-    field = Build.artifact.field
-    name = field.storage.save(field.generate_filename(build, "world.glb"), ContentFile(body))
+    setattr(build, f"{kind.name}_attempt", upload.attempt_id)
+    empty = kind.of(build).file
+    name = empty.storage.save(empty.field.generate_filename(build, "made"), ContentFile(body))
     kept = ""
     try:
-        build = _replace(engine, upload, name, digest, len(body), now)
-        kept = build.artifact.name or ""
+        build = _replace(engine, upload, kind, _File(name, digest, len(body)), now)
+        kept = kind.of(build).file.name or ""
     finally:
         if kept != name:
-            field.storage.delete(name)
+            empty.storage.delete(name)
     return build
 
 
-def _is_stored(build: Build, upload: Upload, digest: str) -> bool:
-    if build.artifact_attempt != upload.attempt_id:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file that was written down and belongs to no build yet."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+def _is_stored(build: Build, upload: Upload, kind: Kind, digest: str) -> bool:
+    kept = kind.of(build)
+    if kept.attempt != upload.attempt_id:
         return False
-    if build.artifact_sha256 != digest:
+    if kept.sha256 != digest:
         raise Refused("conflict", reason="this attempt has brought another file")
     return True
 
 
 def _replace(
-    engine: Principal, upload: Upload, name: str, digest: str, size: int, now: datetime | None
+    engine: Principal, upload: Upload, kind: Kind, file: _File, now: datetime | None
 ) -> Build:
     with transaction.atomic():
         build = lock_build(upload.build_id)
         if build is None:
             raise Refused("not_found")
-        admit_upload(engine, upload, now=now)
-        if _is_stored(build, upload, digest):  # the same upload, sent twice, was quicker
+        admit_upload(engine, upload, kind, now=now)
+        if _is_stored(build, upload, kind, file.sha256):  # the same, sent twice, was quicker
             return build
-        _check_quota(build, size)
-        storage, old = build.artifact.storage, build.artifact.name
-        build.artifact, build.artifact_attempt = name, upload.attempt_id
-        build.artifact_sha256, build.artifact_size = digest, size
-        build.save(
-            update_fields=["artifact", "artifact_attempt", "artifact_sha256", "artifact_size"]
-        )
-        if old:
-            transaction.on_commit(lambda: storage.delete(old))
+        _check_quota(build, kind, file.size)
+        old = kind.of(build).file
+        storage, replaced = old.storage, old.name
+        _record(build, kind, file, upload.attempt_id)
+        if replaced:
+            transaction.on_commit(lambda: storage.delete(replaced))
     return build
 
 
-def _check_quota(build: Build, size: int) -> None:
-    others = Build.objects.filter(user_id=build.user_id).exclude(pk=build.pk)
-    kept = others.aggregate(kept=Sum("artifact_size"))["kept"] or 0
+def _record(build: Build, kind: Kind, file: _File, attempt_id: str) -> None:
+    """Write down which file a build has of a kind."""
+    fields = {"": file.name, "_sha256": file.sha256, "_size": file.size, "_attempt": attempt_id}
+    for ending, value in fields.items():
+        setattr(build, kind.name + ending, value)
+    build.save(update_fields=[kind.name + ending for ending in fields])
+
+
+def _check_quota(build: Build, kind: Kind, size: int) -> None:
+    kept = kept_bytes(build.user_id) - getattr(build, f"{kind.name}_size")
     if kept + size > hub().artifact_bytes:
         raise Refused("quota_exceeded", reason="artifact_bytes", detail={"kept": kept})
+
+
+def kept_bytes(user_id: int) -> int:
+    """Return how much is kept of a person's artifacts and thumbnails."""
+    both = F("artifact_size") + F("thumbnail_size")
+    kept = Build.objects.filter(user_id=user_id).aggregate(kept=Sum(both))["kept"]
+    return kept or 0

@@ -18,6 +18,7 @@ __all__ = [
     "FINAL_STATES",
     "LIVE_STATES",
     "Build",
+    "DispatchControl",
     "EngineSession",
     "FeedCounter",
     "FeedEvent",
@@ -46,6 +47,11 @@ class Priority(models.IntegerChoices):
 def artifact_path(build: "Build", _filename: str) -> str:
     """Place an artifact by the attempt that made it, so that a newer one never overwrites it."""
     return f"artifacts/{build.id}/{build.artifact_attempt}.glb"
+
+
+def thumbnail_path(build: "Build", _filename: str) -> str:
+    """As `artifact_path`, for the picture."""
+    return f"artifacts/{build.id}/{build.thumbnail_attempt}.png"
 
 
 class Build(models.Model):
@@ -86,9 +92,17 @@ class Build(models.Model):
     artifact_sha256 = models.CharField(max_length=64, blank=True, default="")
     artifact_size = models.PositiveBigIntegerField(default=0)
     artifact_attempt = models.CharField(max_length=24, blank=True, default="")
+    thumbnail = models.FileField(upload_to=thumbnail_path, blank=True, default="", max_length=120)
+    thumbnail_sha256 = models.CharField(max_length=64, blank=True, default="")
+    thumbnail_size = models.PositiveBigIntegerField(default=0)
+    thumbnail_attempt = models.CharField(max_length=24, blank=True, default="")
 
     class Meta:
         ordering: ClassVar[list[str]] = ["-created_at", "-id"]
+        permissions = (
+            ("cancel_build", "Can cancel anybody's builds"),
+            ("retry_build", "Can try anybody's failed builds again"),
+        )
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["state", "-priority", "created_at"], name="build_queue"),
             models.Index(fields=["user", "-created_at"], name="build_of_user"),
@@ -273,6 +287,29 @@ class JobEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event}: {self.from_state or 'new'} -> {self.to_state}"
+
+
+class DispatchControl(models.Model):
+    """Whether jobs are given to engines. One row, which is there only once somebody paused.
+
+    While dispatch is paused, what engines hold goes on, and what people submit waits.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    paused = models.BooleanField(default=False)
+    changed_at = models.DateTimeField()
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+
+    class Meta:
+        permissions = (("pause_dispatch", "Can pause and resume the dispatch of jobs"),)
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=Q(id=1), name="dispatch_control_one_row")
+        ]
+
+    def __str__(self) -> str:
+        return "paused" if self.paused else "running"
 
 
 class FeedCounter(models.Model):

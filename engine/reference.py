@@ -1,7 +1,7 @@
 """The reference engine: builds every world into a binary glTF file, with nothing but the SDK.
 
 It is the example for authors of engines, and what the demo runs. All of its work is real: scenes
-are prepared, meshes made, entities placed, the file written and uploaded, and progress is the
+are prepared, meshes made, entities placed, file and picture made and uploaded, and progress is the
 share of that work that is done.
 
 A build may come to it in the middle, when another engine was lost. So nothing depends on what
@@ -10,18 +10,22 @@ already only saves it the effort.
 """
 
 import asyncio
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from engine.gltf import Artifact, Scene, symbol_colour
-from engine.sdk import Context, Engine, Job, Timing
+from engine.sdk import Context, Engine, HubRefused, Job, Timing, TryLater
 from engine.shapes import geometry, shape_named_by
+from engine.thumbnail import thumbnail
 from engine.worldspec import Entity, JobType, WorldSpec
 
 __all__ = ["build_reference"]
 
-VERSION: Final = "reference 1.0"
+log = logging.getLogger("engine.reference")
+
+VERSION: Final = "reference 1.1"
 
 BUILDS_REMEMBERED: Final = 32  # more than run at once; the least recently used is forgotten
 
@@ -140,7 +144,7 @@ class _Builder:
     async def _finish(self, job: Job, context: Context) -> dict[str, Any]:
         specification = await self._specification(job, context)
         entities = specification["entities"]
-        work = _Work(context, steps=len(entities) + 2, pace_s=self._pace_s)
+        work = _Work(context, steps=len(entities) + 3, pace_s=self._pace_s)
         scene = self._builds.of(job.build_id).scene
         for entity in entities:
             if entity not in scene:
@@ -150,6 +154,8 @@ class _Builder:
         await work.step()
         await context.upload_artifact(artifact.data)
         await work.step()
+        await _bring_picture(specification, context)
+        await work.step()
         self._builds.forget(job.build_id)
         return _summary(artifact)
 
@@ -157,6 +163,15 @@ class _Builder:
         """Return the specification: as it came with the job, as remembered, or from the hub."""
         specification = job.world_spec or self._builds.of(job.build_id).specification
         return cast("WorldSpec", specification or await context.fetch_spec())
+
+
+async def _bring_picture(specification: WorldSpec, context: Context) -> None:
+    """Draw and upload the thumbnail; a world that the hub wants no picture of is still a world."""
+    picture = await asyncio.to_thread(thumbnail, specification)
+    try:
+        await context.upload_thumbnail(picture)
+    except (HubRefused, TryLater) as refusal:
+        log.warning("no thumbnail: %s", refusal, extra={"action": "engine.thumbnail_refused"})
 
 
 def _summary(artifact: Artifact) -> dict[str, Any]:

@@ -27,6 +27,7 @@ __all__ = [
     "job_detail",
     "job_status",
     "live_jobs_by_engine",
+    "thumbnail_url",
     "world_update",
 ]
 
@@ -104,6 +105,11 @@ def artifact_url(build: Build) -> str | None:
     return f"/api/builds/{build.id}/artifact/" if build.artifact else None
 
 
+def thumbnail_url(build: Build) -> str | None:
+    """The path of the picture, or None while there is none."""
+    return f"/api/builds/{build.id}/thumbnail/" if build.thumbnail else None
+
+
 def build_summary(build: Build, *, online: bool) -> dict[str, object]:
     """A build as lists show it: its status, its world, its artifact, its times."""
     body = build_status(build, online=online)
@@ -112,6 +118,7 @@ def build_summary(build: Build, *, online: bool) -> dict[str, object]:
         "scene": {"id": build.scene_id},
         "priority": build.get_priority_display().lower(),
         "artifact_url": artifact_url(build),
+        "thumbnail_url": thumbnail_url(build),
         "created_at": milliseconds(build.created_at),
         "started_at": milliseconds(build.started_at),
         "finished_at": milliseconds(build.finished_at),

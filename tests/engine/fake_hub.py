@@ -81,6 +81,7 @@ class FakeHub:
         self.refusals: list[tuple[str, Json]] = []
         self.token_answers: list[tuple[int, Json]] = []
         self.upload_answers: list[tuple[int, Json]] = []
+        self.upload_refusals: dict[str, tuple[int, Json]] = {}
         self.on_event: Callable[[Said], None] = lambda _said: None
         self._news = asyncio.Event()
         self._closing = asyncio.Event()
@@ -195,8 +196,10 @@ class FakeHub:
 
     async def _upload(self, request: web.Request) -> web.Response:
         body = await request.read()
-        if self.upload_answers:
-            status, answer = self.upload_answers.pop(0)
+        kind = request.match_info["kind"]
+        if self.upload_answers or kind in self.upload_refusals:
+            refusal = self.upload_refusals.get(kind)
+            status, answer = refusal or self.upload_answers.pop(0)
             return web.json_response(answer, status=status)
         job_id, attempt_id = request.headers["Hub-Job"], request.headers["Hub-Attempt"]
         signed = {
@@ -208,7 +211,7 @@ class FakeHub:
         self._verify_http(request.path, "artifact", payload, signed)
         self._verify_bearer(request)
         ids = {"job_id": job_id, "attempt_id": attempt_id, **request.match_info}
-        self.uploads.append((request.match_info["kind"], ids, body))
+        self.uploads.append((kind, ids, body))
         return web.json_response({}, status=201)
 
     async def _spec(self, request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ import trimesh
 
 from engine.reference import BUILDS_REMEMBERED, _Builds, build_reference
 from engine.sdk import Engine
+from engine.thumbnail import thumbnail
 from engine.worldspec import WorldSpec, plan
 from tests.engine.fake_hub import NAME, QUICK, FakeHub
 
@@ -89,8 +90,9 @@ async def test_a_whole_build_ends_in_a_file_that_a_reader_opens(
     scene_done, assets_done, first, _, last = (
         said.body["result"] for said in hub.all("job_completed")
     )
-    ((kind, ids, data),) = hub.uploads
+    (kind, ids, data), picture = hub.uploads
     assert (kind, ids["build_id"], ids["job_id"]) == ("artifact", "b1", "j4")
+    assert picture == ("thumbnail", {**ids, "kind": "thumbnail"}, thumbnail(cast("Any", world)))
     assert scene_done == {"scene": "scene_a", "entities": 3}
     assert assets_done["assets"] == 3
     assert first == {"node": "e0", "triangles": 528}
@@ -112,7 +114,8 @@ async def test_the_finishing_job_alone_builds_the_same_file(hub: FakeHub, engine
         await hub.hears("job_completed", count=number + 1)
     await submit(hub, world, 4, attempt_id="again", build_id="b2")
     await hub.hears("job_completed", count=6)
-    assert hub.uploads[0][2] == hub.uploads[1][2]
+    first, again = hub.uploads[:2], hub.uploads[2:]
+    assert [data for _, _, data in first] == [data for _, _, data in again]
 
 
 @pytest.mark.parametrize("number", [0, 4])
@@ -153,7 +156,7 @@ async def test_an_upload_that_fails_on_the_way_is_tried_again(hub: FakeHub, engi
     ]
     await submit(hub, spec(1), 2)
     await hub.hears("job_completed")
-    assert len(hub.uploads) == 1
+    assert [kind for kind, _, _ in hub.uploads] == ["artifact", "thumbnail"]
     assert len(hub.tokens) == 2  # the 401 asked for another one
 
 
@@ -162,6 +165,15 @@ async def test_an_upload_that_the_hub_refuses_fails_the_job(hub: FakeHub, engine
     await submit(hub, spec(1), 2)
     failed = await hub.hears("job_failed")
     assert "STALE_ATTEMPT" in failed.body["error"]["message"]
+
+
+async def test_a_world_whose_picture_is_refused_is_built_all_the_same(
+    hub: FakeHub, engine: Engine
+) -> None:
+    hub.upload_refusals["thumbnail"] = (400, {"code": "payload_invalid", "message": "no"})
+    await submit(hub, spec(1), 2)
+    await hub.hears("job_completed")
+    assert [kind for kind, _, _ in hub.uploads] == ["artifact"]
 
 
 async def test_a_slow_pace_can_be_aborted(hub: FakeHub) -> None:
