@@ -7,12 +7,15 @@ takes one message at a time, so that a slow handler holds up the pongs behind it
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from channels.consumer import AsyncConsumer
 
 from realtime.answers import Receive, Send, refusal
 from realtime.denials import BAD_REQUEST, UNKNOWN_SID, malformed, unsupported
+from realtime.direct import DirectOutbox
 from realtime.handshake import Denial, Handshake
 from realtime.longpolling import LongPolling
 from realtime.outbox import Outbox, TextOutbox
@@ -49,7 +52,7 @@ class WebSocketConsumer(AsyncConsumer):
             try:
                 await send({"type": "websocket.accept"})
                 session.open(self._outbox(session, handshake, send))
-                await self._pump(receive, session)
+                await self._pump(handshake, receive, session)
             finally:
                 session.lose(CloseReason.TRANSPORT_CLOSE)
 
@@ -69,15 +72,20 @@ class WebSocketConsumer(AsyncConsumer):
         return BAD_REQUEST if unsupported(handshake) else session.readmit(handshake)
 
     def _outbox(self, session: "EngineSession", handshake: Handshake, send: Send) -> Outbox:
-        kind = TextOutbox if handshake.query.get("b64") else Outbox
-        return kind(
+        text_only = handshake.query.get("b64")
+        make: Callable[..., Outbox] = TextOutbox if text_only else Outbox
+        if handshake.wire is not None and not text_only:
+            make = partial(DirectOutbox, handshake.wire)
+        return make(
             send,
             limits=self.server.outbox_limits,
             on_slow=session.is_slow,
             on_gone=lambda: session.lose(CloseReason.TRANSPORT_ERROR, "the write failed"),
         )
 
-    async def _pump(self, receive: Receive, session: "EngineSession") -> None:
+    async def _pump(self, handshake: Handshake, receive: Receive, session: "EngineSession") -> None:
+        if handshake.wire is not None:  # then only the end comes by the long way
+            handshake.wire.listen(session.receive)
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
@@ -100,7 +108,7 @@ class WebSocketConsumer(AsyncConsumer):
         try:
             outbox = self._outbox(session, handshake, send)
             session.upgrade(outbox, polling.detach(), handshake.abort)
-            await self._pump(receive, session)
+            await self._pump(handshake, receive, session)
         finally:
             session.lose(CloseReason.TRANSPORT_CLOSE)
 

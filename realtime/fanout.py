@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import orjson
 
 from realtime.bus import Bus
+from realtime.direct import shared
 from realtime.protocol import Frame, socketio
 
 __all__ = ["EVERYONE", "Fanout", "Member"]
@@ -103,6 +104,8 @@ class Fanout:
         if without:
             excluded = frozenset(self._local_members(namespace, tuple(without)))
             members = tuple(member for member in members if member not in excluded)
+        if len(members) > 1:
+            frames = shared(frames)
         for member in members:
             member.send_encoded(frames, volatile=volatile)
         self.delivered += len(members)

@@ -10,6 +10,8 @@ __all__ = ["Denial", "Handshake"]
 # A server that can drop a connection without a closing handshake offers it under this extension
 # of the ASGI scope; without it a peer that never reads can only be abandoned.
 ABORT_EXTENSION = "hub.abort"
+# A server with a short way for frames offers a ``realtime.direct.Wire`` under this one.
+DIRECT_EXTENSION = "hub.direct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Handshake:
     peer: str | None
     secure: bool
     abort: Callable[[], None] | None = None
+    wire: Any = None  # a realtime.direct.Wire
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any]) -> "Handshake":
@@ -41,7 +44,7 @@ class Handshake:
         headers: dict[str, str] = {}
         for name, value in scope.get("headers", ()):
             headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
-        client = scope.get("client")
+        client, extensions = scope.get("client"), scope.get("extensions") or {}
         return cls(
             transport="websocket" if scope["type"] == "websocket" else "polling",
             path=scope["path"],
@@ -49,7 +52,8 @@ class Handshake:
             headers=headers,
             peer=client[0] if client else None,
             secure=scope.get("scheme") in {"https", "wss"},
-            abort=(scope.get("extensions") or {}).get(ABORT_EXTENSION),
+            abort=extensions.get(ABORT_EXTENSION),
+            wire=extensions.get(DIRECT_EXTENSION),
         )
 
     @property

@@ -1,0 +1,208 @@
+"""uvicorn's WebSocket protocol with a short way to the session, and an end for silent readers.
+
+The library ``websockets`` does the framing. What is left out on the short way is a queue, a
+dictionary, a task switch and two system calls (pausing and resuming the reading) for each frame.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+
+from realtime.direct import SharedText
+from realtime.handshake import ABORT_EXTENSION, DIRECT_EXTENSION
+
+__all__ = ["HubWebSocket"]
+
+# Answers to the frames of one read leave in one write, but never more than this waits for it:
+# what is held back is unknown to the transport, which tells us when a peer does not read.
+LARGEST_FLUSH: Final = 64 * 1024
+# A message of a million empty fragments costs its sender little, and would cost us memory.
+MOST_FRAGMENTS: Final = 1_024
+CLOSE_POLICY: Final = 1008
+# uvicorn and websockets log several lines for each connection, which has audit rows of its own.
+LOGGER: Final = "hub.websocket"
+
+log = logging.getLogger(LOGGER)
+log.setLevel(logging.WARNING)
+
+
+class HubWebSocket(WebSocketsSansIOProtocol):
+    """One WebSocket. It is also the ``Wire`` that it offers to the session."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the base class
+        super().__init__(*args, **kwargs)
+        self.logger = self.conn.logger = log
+        self.ready = False
+        self._receive: Callable[[Any], None] | None = None
+        self._held: list[bytes] | None = None
+        self._held_size = 0
+
+    def handle_connect(self, event: Request) -> None:
+        """Offer what ASGI does not know of."""
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            extensions = cast("dict[str, Any]", self.scope["extensions"])
+            extensions[ABORT_EXTENSION] = self.transport.abort
+            extensions[DIRECT_EXTENSION] = self
+
+    # -- the wire
+
+    def listen(self, receive: Callable[[Any], None]) -> None:
+        """As ``Wire.listen``. Call it after the handshake was accepted."""
+        self._receive = receive
+        self._look()
+        ends = []
+        while not self.queue.empty():
+            message: Any = self.queue.get_nowait()
+            if message["type"] != "websocket.receive":
+                ends.append(message)
+                continue
+            receive(message["text"] if "text" in message else message["bytes"])
+        for message in ends:
+            self.queue.put_nowait(message)
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def send_frame(self, frame: str | bytes) -> None:
+        """As ``Wire.send``."""
+        data = _encode(frame)
+        if self._held is None:
+            self.transport.write(data)
+            return
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size > LARGEST_FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            data = b"".join(self._held)
+            self._held.clear()
+            self._held_size = 0
+            self.transport.write(data)
+
+    def _look(self) -> None:
+        """Whether a frame may be sent past ASGI, which refuses it in every other state."""
+        self.ready = (
+            self._receive is not None
+            and self.conn.state is State.OPEN
+            and self.writable.is_set()
+            and not self.disconnected
+            and not self.close_sent
+        )
+
+    # -- arrivals
+
+    def data_received(self, data: bytes) -> None:
+        """Hold back what is sent while the frames of one read are handled."""
+        if self._receive is None:
+            super().data_received(data)
+            return
+        self._held = []
+        try:
+            super().data_received(data)
+        finally:
+            self._flush()
+            self._held = None
+
+    def handle_events(self) -> None:
+        """The usual frame goes straight to the session; all others the usual way."""
+        conn = self.conn
+        for event in conn.events_received():
+            receive = self._receive
+            if (
+                receive is not None
+                and type(event) is Frame
+                and event.opcode is Opcode.TEXT
+                and event.fin
+                and not self.close_sent
+            ):
+                text = _decode(event.data)
+                if text is not None:
+                    receive(text)
+                    continue
+            self._flush()
+            conn.events.append(event)
+            super().handle_events()
+            self._look()
+
+    def handle_cont(self, event: Frame) -> None:
+        """As the base class, but a message has an end."""
+        if self.close_sent:
+            return
+        if len(self.frames) >= MOST_FRAGMENTS:
+            self.conn.fail(CLOSE_POLICY, "too many fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """A whole message that came in fragments, or binary."""
+        if self._receive is None or self.close_sent:
+            super().send_receive_event_to_app()
+            return
+        data = b"".join(self.frames)
+        message = _decode(data) if self.curr_msg_data_type == "text" else data
+        if message is None:
+            super().send_receive_event_to_app()
+            return
+        self.frames = []
+        self._receive(message)
+
+    # -- what changes whether it is ready
+
+    async def send(self, message: Any) -> None:  # noqa: ANN401 - as the base class
+        """As the base class, behind what is held back."""
+        self._flush()
+        await super().send(message)
+        self._look()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self._look()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._look()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.ready = False
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ready = False
+        super().connection_lost(exc)
+
+
+def _encode(frame: str | bytes) -> bytes:
+    if type(frame) is SharedText:
+        if frame.encoded is None:
+            frame.encoded = _encode_text(frame)
+        return frame.encoded
+    return _encode_text(frame) if isinstance(frame, str) else _encode_binary(frame)
+
+
+def _encode_text(text: str) -> bytes:
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+
+
+def _encode_binary(data: bytes) -> bytes:
+    return Frame(Opcode.BINARY, data).serialize(mask=False)
+
+
+def _decode(data: bytes | bytearray | memoryview) -> str | None:
+    """The text of a message; None if it is not UTF-8, which the base class answers with 1007."""
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError:
+        return None
