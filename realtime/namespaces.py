@@ -150,7 +150,10 @@ class Namespace(Generic[S]):
         """No handler takes this event; by default nothing is said, as the reference server does."""
 
     def throttled(self, socket: Socket[S], ack_id: int | None, retry_after_ms: int) -> None:
-        """An event was refused unread, by the meter or because the inbox is full."""
+        """An event was refused unread, by the meter or because the inbox is full.
+
+        By default nothing is said: a client that asked for an acknowledgement gets none in time.
+        """
 
     def failed(self, socket: Socket[S], error: Exception) -> None:
         """A handler raised; the session is closed with 1011 after this."""

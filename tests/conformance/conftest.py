@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -41,13 +42,13 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
     pytest.fail("the echo server did not start")
 
 
-@pytest.fixture(scope="session", params=list(COMMANDS))
-def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The origin of a running echo server."""
+@contextmanager
+def running(command: str, **variables: str) -> Iterator[str]:
+    """The origin of an echo server while it runs."""
     port = free_port()
     environment = {key: value for key, value in os.environ.items() if key[:7] != "DJANGO_"}
     process = subprocess.Popen(
-        [sys.executable, *COMMANDS[request.param], str(port)], cwd=ROOT, env=environment
+        [sys.executable, *COMMANDS[command], str(port)], cwd=ROOT, env=environment | variables
     )
     try:
         wait_for(port, process)
@@ -55,6 +56,21 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="session", params=list(COMMANDS))
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An echo server with the times that the public suites expect."""
+    with running(request.param) as origin:
+        yield origin
+
+
+@pytest.fixture(scope="session", params=list(COMMANDS))
+def patient_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An echo server that pings as often, but leaves clients on a busy machine their time."""
+    times = {"ECHO_PING_TIMEOUT_MS": "5000", "ECHO_CONNECT_TIMEOUT_MS": "10000"}
+    with running(request.param, **times) as origin:
+        yield origin
 
 
 @pytest.fixture

@@ -90,7 +90,12 @@ limits = Limits(
 # An echo owes its peer all that it was sent: several messages of the largest size.
 outbox_limits = OutboxLimits(messages=4_096, size=32_000_000)
 engine = EngineServer(on_message=echo, limits=limits, outbox_limits=outbox_limits)
-server = Server(namespaces=[Main(), Custom()], limits=limits, outbox_limits=outbox_limits)
+server = Server(
+    namespaces=[Main(), Custom()],
+    limits=limits,
+    outbox_limits=outbox_limits,
+    inbox_limit=4_096,  # what is sent while ``joined`` waits
+)
 
 # Channels routes by Django's path(), whose types know only views.
 application = ProtocolTypeRouter(

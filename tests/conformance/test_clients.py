@@ -1,0 +1,73 @@
+"""The clients that people use, through each transport: socket.io-client and python-socketio's."""
+
+import asyncio
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import socketio
+from engineio.payload import Payload
+
+from tests.end_to_end.tools import install_from_npm, require_program
+
+SCENARIOS = Path(__file__).parent / "node" / "scenarios.mjs"
+CURRENT, OLDER = "socket.io-client@4.8.4", "socket.io-client@4.1.3"
+SCRIPT_S = 100.0
+WITHIN_S = 10.0
+MODES = {"polling": ["polling"], "upgrade": None, "websocket": ["websocket"]}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("release", [CURRENT, OLDER])
+def test_socket_io_client_just_works(
+    patient_server: str, release: str, mode: str, pytestconfig: pytest.Config
+) -> None:
+    cache = pytestconfig.cache
+    assert cache is not None
+    environment = {
+        "ECHO_URL": patient_server,
+        "MODE": mode,
+        "SOCKET_IO_CLIENT": str(install_from_npm(release, Path(cache.mkdir("npm")))),
+        "NEW_CLIENT": "yes" if release == CURRENT else "",
+    }
+    node = [require_program("node", "nodejs"), SCENARIOS]
+    done = subprocess.run(
+        node, env=environment, capture_output=True, text=True, timeout=SCRIPT_S, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    failed = {name: error for name, error in json.loads(done.stdout).items() if error}
+    assert failed == {}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_python_socketio_just_works(
+    patient_server: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # This client gives up at a poll of more than 16 packets unless it is told otherwise.
+    monkeypatch.setattr(Payload, "max_decode_packets", 1_000)
+    client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+    client.on("auth", heard.put_nowait)
+    client.on("message-back", heard.put_nowait)
+    client.on("auth", heard.put_nowait, namespace="/custom")
+    try:
+        await client.connect(
+            patient_server,
+            auth={"token": "abc"},
+            transports=MODES[mode],
+            namespaces=["/", "/custom"],
+        )
+        async with asyncio.timeout(WITHIN_S):
+            assert [await heard.get(), await heard.get()] == [{"token": "abc"}] * 2
+        assert client.transport() == ("polling" if mode == "polling" else "websocket")
+        assert await client.call("message-with-ack", {"a": [b"\x00\x1e", "é"]}) == {
+            "a": [b"\x00\x1e", "é"]
+        }
+        for number in range(300):
+            await client.emit("message", number)
+        async with asyncio.timeout(WITHIN_S):
+            assert [await heard.get() for _ in range(300)] == list(range(300))
+    finally:
+        await client.disconnect()
