@@ -49,7 +49,7 @@ class Demo:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._up.wait(STARTS_WITHIN_S):
+        if not self._up.wait(STARTS_WITHIN_S) or not self.logins:
             self._kill()
             raise AssertionError(f"the demo did not come up:\n{self.output}")
         return self
