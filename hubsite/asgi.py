@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hubsite.settings")
 django_application = get_asgi_application()
 
 from hubsite.bodies import BoundedBodies  # noqa: E402 - the apps must be ready first
-from hubsite.composition import body_limit, server  # noqa: E402 - the apps must be ready first
+from hubsite.composition import body_limit, server, state  # noqa: E402 - the apps must be ready first
 from hubsite.lifespan import Lifespan  # noqa: E402 - as above
 from hubsite.notfound import no_such_socket  # noqa: E402 - as above
 
@@ -31,6 +31,6 @@ application = ProtocolTypeRouter(
                 path("<path:any>", no_such_socket),  # type: ignore[arg-type, list-item]
             ]
         ),
-        "lifespan": Lifespan(hub),
+        "lifespan": Lifespan(hub, state()),
     }
 )

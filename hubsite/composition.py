@@ -6,6 +6,8 @@ Every other module is given what it needs; here is decided what that is.
 from collections.abc import Mapping
 from functools import cache
 
+from django.conf import settings as django_settings
+
 from engine import artifacts, feed, views
 from engine.actions import world_actions
 from engine.coordinator import Coordinator
@@ -16,20 +18,26 @@ from realtime.hub import HubNamespace
 from realtime.outbox import OutboxLimits
 from realtime.protocol import Limits
 from realtime.server import Server
-from realtime.state.memory import MemoryNonceStore
+from realtime.state.shared import SharedState, shared_state
 from security import database, door
 from security.conf import HubSettings, hub
 
-__all__ = ["body_limit", "server"]
+__all__ = ["body_limit", "server", "state"]
+
+
+@cache
+def state() -> SharedState:
+    """What this process shares with others: nothing in memory, used nonces on Redis."""
+    return shared_state(django_settings.REDIS_URL, hub())
 
 
 @cache
 def server() -> Server:
     """The hub's server of this process."""
     settings = hub()
-    nonces = MemoryNonceStore(capacity=settings.nonce_capacity)
-    door.use_nonces(nonces)
-    guard = Guard(settings, nonces)
+    shared = state()
+    door.use_nonces(shared.request_nonces)
+    guard = Guard(settings, shared.nonces)
     coordinator = Coordinator()
     people = HubNamespace(
         guard,

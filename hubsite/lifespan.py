@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from realtime.server import Server
+from realtime.state.shared import SharedState
 from security import database, recorder
 
 __all__ = ["Lifespan"]
@@ -18,8 +19,9 @@ FLUSH_S = 5.0
 class Lifespan:
     """Answers startup and shutdown."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, state: SharedState) -> None:
         self._server = server
+        self._state = state
 
     async def __call__(
         self,
@@ -31,10 +33,12 @@ class Lifespan:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self._state.start()
                 self._server.node()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self._server.shutdown()
+                await self._state.aclose()
                 await self._end_records()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
