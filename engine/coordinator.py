@@ -4,6 +4,7 @@ One for each process. It also wakes the dispatcher when there may be something t
 the reaper run every second, in any process.
 """
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Any, Final, ParamSpec, Protocol
 
 from django.db import DatabaseError
 
-from engine import dispatcher, views
+from engine import dispatcher, effects, views
 from engine.leases import RESCUE_EVERY_S
 from engine.outcome import Delivery, Outcome
 from realtime.hub import EVERYBODY, HubNamespace, user_room
@@ -59,6 +60,12 @@ class Coordinator:
         self._node = node
         node.bus.subscribe(_topic(node.id), self._hear)
         node.timers.after(RESCUE_EVERY_S, self._rescue_soon)
+        effects.announce(self._from_elsewhere)
+
+    def _from_elsewhere(self, outcome: Outcome) -> None:
+        """A decision of another thread of this process, such as the admin's."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it all sockets
+            self._node.loop.call_soon_threadsafe(self.carry_out, outcome)
 
     async def decide(
         self, decision: Callable[P, Outcome], *args: P.args, **kwargs: P.kwargs

@@ -10,6 +10,7 @@ Each takes `now` for tests; without it the database's clock decides, read once p
 
 from engine.dispatch.assign import assign
 from engine.dispatch.cancel import cancel_build, cancel_job
+from engine.dispatch.control import is_paused, pause, resume
 from engine.dispatch.engines import (
     engine_closed,
     engine_connected,
@@ -38,6 +39,8 @@ __all__ = [
     "engine_ready",
     "engine_resume",
     "heartbeat",
+    "is_paused",
+    "pause",
     "refuse",
     "report_ack",
     "report_completed",
@@ -45,6 +48,7 @@ __all__ = [
     "report_progress",
     "report_started",
     "rescue",
+    "resume",
     "retry_job",
     "submit",
 ]

@@ -14,12 +14,14 @@ from engine.worldspec import JobType
 __all__ = [
     "BACKOFF_CAP_S",
     "ENGINE_LOSSES",
+    "GONE_AFTER_S",
     "LEASE_S",
     "LONGEST_RUN_S",
     "MAX_ATTEMPTS",
     "PROGRESS_EVERY_S",
     "RESCUE_BATCH",
     "RESCUE_EVERY_S",
+    "SILENT_AFTER_S",
     "backoff_s",
     "lease_s",
     "longest_run_s",
@@ -47,6 +49,12 @@ FINISHING_RUN_S: Final = 300  # the job that also exports and uploads the artifa
 
 PROGRESS_EVERY_S: Final = 0.2
 """Progress is written and broadcast at most this often per job; the lease is renewed each time."""
+
+SILENT_AFTER_S: Final = LEASE_S[State.DISPATCHED]
+"""Without a heartbeat for the shortest lease, of which three were due, an engine is silent."""
+
+GONE_AFTER_S: Final = 120
+"""Longer than any socket lives without a heartbeat (90 s): its process died without a word."""
 
 RESCUE_EVERY_S: Final = 1
 RESCUE_BATCH: Final = 100

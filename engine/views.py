@@ -12,6 +12,7 @@ import orjson
 from django.db.models import Count, F, Q
 
 from engine.clock import milliseconds, moment
+from engine.leases import GONE_AFTER_S, SILENT_AFTER_S
 from engine.models import LIVE_STATES, Build, EngineSession, Job
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "job_detail",
     "job_status",
     "live_jobs_by_engine",
+    "shown_state",
     "thumbnail_url",
     "world_update",
 ]
@@ -171,6 +173,19 @@ def live_jobs_by_engine() -> Mapping[str, int]:
     held = Job.objects.filter(state__in=LIVE_STATES).exclude(engine_session=None)
     counted = held.order_by().values_list("engine_session").annotate(Count("id"))
     return dict(counted)
+
+
+def shown_state(session: EngineSession, live: int, now: datetime) -> str:
+    """Return the state of an engine that holds so many jobs, by its last sign of life.
+
+    The stored state may lag: nobody notes a silence while no process of the hub is there to.
+    """
+    quiet = now - session.last_seen_at
+    if session.closed_at or quiet > timedelta(seconds=GONE_AFTER_S):
+        return EngineSession.State.LOST.value
+    if quiet > timedelta(seconds=SILENT_AFTER_S):
+        return EngineSession.State.SILENT.value
+    return session.state_with(live)
 
 
 def _engine(session: EngineSession, live: int) -> dict[str, object]:

@@ -13,6 +13,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from engine.adapter import JobRefused, check_job
 from engine.clock import milliseconds, moment
+from engine.dispatch.control import is_paused
 from engine.dispatch.moves import move
 from engine.dispatch.rows import OPEN_STATES, lock_jobs
 from engine.dispatch.settle import Ending, fail_build, move_build
@@ -37,7 +38,8 @@ def assign(now: datetime | None = None, limit: int = 100) -> Outcome:
     """Dispatch at most `limit` queued jobs to engines with room.
 
     Order: priority, then who has the fewest jobs at engines, then stage, then submission. A build
-    stays with its engine while that takes jobs. Deliveries hold one `engine_job` per dispatch.
+    stays with its engine while that takes jobs. Nothing while staff have paused dispatch.
+    Deliveries hold one `engine_job` per dispatch.
     """
     if not _glance():
         return Outcome()
@@ -55,6 +57,7 @@ def _glance() -> bool:
     """Tell, without a transaction, whether there may be something to do: mostly there is not."""
     return (
         EngineSession.objects.filter(ONLINE).exists()
+        and not is_paused()
         and Job.objects.filter(state=State.QUEUED.value, ready=True).exists()
     )
 

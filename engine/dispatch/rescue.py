@@ -9,7 +9,7 @@ from django.db.models import Q
 from engine.clock import moment
 from engine.dispatch.rows import lock_jobs
 from engine.dispatch.settle import Ending, end_attempt
-from engine.leases import RESCUE_BATCH, lease_s
+from engine.leases import GONE_AFTER_S, RESCUE_BATCH, SILENT_AFTER_S
 from engine.ledger import Ledger
 from engine.models import LIVE_STATES, Build, EngineSession, Job
 from engine.outcome import Outcome
@@ -17,11 +17,8 @@ from engine.states import FINAL, Reason, State
 
 __all__ = ["GONE_AFTER", "SILENT_AFTER", "rescue"]
 
-SILENT_AFTER: Final = timedelta(seconds=lease_s(State.DISPATCHED))
-"""Without a heartbeat for as long as the shortest lease: three were missed."""
-
-GONE_AFTER: Final = timedelta(seconds=120)
-"""Longer than any socket lives without a heartbeat (90 s): its process died without a word."""
+SILENT_AFTER: Final = timedelta(seconds=SILENT_AFTER_S)
+GONE_AFTER: Final = timedelta(seconds=GONE_AFTER_S)
 
 
 def rescue(now: datetime | None = None) -> Outcome:
