@@ -3,6 +3,7 @@
 
 import { BuildBook, progressOf, retryable } from "../builds.js";
 import { byId, inWords, make } from "../dom.js";
+import { forgetThumbnails, thumbnailOf } from "./thumbnails.js";
 import { openViewer } from "./viewer.js";
 
 /** @typedef {import("../hub.js").Hub} Hub */
@@ -94,6 +95,7 @@ function entry(hub, book, build, open) {
   return make(
     "li",
     { data: { build: build.id, status: build.status } },
+    ...thumbnailOf(hub, build),
     make("div", { class: "build-head" },
       make("strong", { text: name }),
       make("span", { class: "chip", text: build.status, data: { status: build.status } }),
@@ -178,6 +180,7 @@ export function mountBuilds(hub) {
   });
   hub.on("state", (state) => {
     if (state !== "signed out") return;
+    forgetThumbnails();
     book.reset({ builds: [] });
     renderAll(hub, book);
   });
