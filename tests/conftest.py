@@ -80,10 +80,12 @@ def tests_may_flush_records() -> Iterator[None]:
 
 def _until_unused(cursor: Any, database: str) -> None:
     deadline = time.monotonic() + UNUSED_WITHIN_S
-    while time.monotonic() < deadline:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [database])
-        if cursor.fetchone() == (0,):
+    while True:
+        cursor.execute("SELECT query FROM pg_stat_activity WHERE datname = %s", [database])
+        left = [query for (query,) in cursor.fetchall()]
+        if not left:
             return
+        assert time.monotonic() < deadline, f"a test left connections, last used for {left}"
         time.sleep(0.01)
 
 

@@ -231,7 +231,7 @@ def test_a_kind_and_code_that_nobody_declared_are_our_fault() -> None:
 
 async def test_confirm_returns_after_the_commit(own_recorder: recorder.Recorder) -> None:
     assert await confirm(report(incident(), now_ms=AT)) is True
-    assert await asyncio.to_thread(Violation.objects.count) == 1
+    assert await database.read(Violation.objects.count) == 1
 
 
 async def test_a_roll_up_is_not_waited_for() -> None:
@@ -259,7 +259,7 @@ async def test_a_row_that_is_late_is_counted_and_still_stored(
     assert UNCONFIRMED._value.get() == before + 1
     go_on.set()
     assert await asyncio.to_thread(own_recorder.flush, WAIT_S)
-    assert await asyncio.to_thread(total) == 1
+    assert await database.read(total) == 1
 
 
 async def test_a_refusal_whose_task_is_cancelled_is_stored_all_the_same(
@@ -280,7 +280,7 @@ async def test_a_refusal_whose_task_is_cancelled_is_stored_all_the_same(
         await task
     go_on.set()
     assert await asyncio.to_thread(own_recorder.flush, WAIT_S)
-    assert await asyncio.to_thread(total) == 1
+    assert await database.read(total) == 1
 
 
 def test_a_row_that_could_not_be_made_is_not_confirmed() -> None:
