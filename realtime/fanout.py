@@ -3,7 +3,7 @@
 One message per process crosses the bus, whatever the number of members there.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -11,6 +11,7 @@ import orjson
 from realtime.bus import Bus
 from realtime.direct import shared
 from realtime.protocol import Frame, socketio
+from realtime.recovery import Recovery
 
 __all__ = ["EVERYONE", "Fanout", "Member"]
 
@@ -30,8 +31,12 @@ class Member(Protocol):
 class Fanout:
     """Who is in which room of which namespace, in this process; and how to reach all of them."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(
+        self, bus: Bus, *, recovery: Recovery | None = None, now: Callable[[], float] = float
+    ) -> None:
         self._bus = bus
+        self._recovery = recovery
+        self._now = now
         self._rooms: dict[RoomKey, dict[Member, None]] = {}
         self.delivered = 0
 
@@ -86,7 +91,12 @@ class Fanout:
         Returns the number of local deliveries.
         """
         rooms = tuple(rooms)
-        frames = socketio.encode_event(namespace, [event, *args])
+        if self._recovery is None or volatile:
+            frames = socketio.encode_event(namespace, [event, *args])
+        else:
+            frames = self._recovery.record(
+                namespace, [event, *args], rooms=rooms, without=without, now=self._now()
+            )
         if self._bus.shared:
             self._tell_others(namespace, rooms, frames, without, volatile=volatile)
         return self._write(namespace, rooms, frames, without, volatile=volatile)

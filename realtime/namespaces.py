@@ -18,7 +18,7 @@ where it does (it runs apart from the wire loop; the messages of one socket stay
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
@@ -59,9 +59,22 @@ class ConnectionRefused(Exception):
 
 
 class Socket(Generic[S]):
-    """One client's membership of one namespace. ``state`` is what ``authorize`` returned."""
+    """One client's membership of one namespace. ``state`` is what ``authorize`` returned.
 
-    __slots__ = ("__weakref__", "connected", "id", "namespace", "rooms", "session", "state")
+    ``recovered`` tells whether it goes on after a break (see ``Server``, ``recovery``).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "connected",
+        "id",
+        "namespace",
+        "pid",
+        "recovered",
+        "rooms",
+        "session",
+        "state",
+    )
 
     def __init__(self, namespace: "Namespace[S]", session: "Session", socket_id: str) -> None:
         self.namespace = namespace
@@ -69,12 +82,20 @@ class Socket(Generic[S]):
         self.id = socket_id
         self.rooms: set[str] = set()
         self.connected = False
+        self.recovered = False
+        self.pid: str | None = None
         self.state: S
 
     def emit(self, event: str, *args: Any, volatile: bool = False) -> None:  # noqa: ANN401 - whatever the wire can carry
         """Send an event; dropped when the socket has left, a volatile one also when others wait."""
-        if self.connected and not (volatile and not self.session.writable):
-            self.session.emit(self.namespace.name, [event, *args])
+        if not self.connected or (volatile and not self.session.writable):
+            return
+        name, node = self.namespace.name, self.session.node
+        if node.recovery is None or volatile:
+            self.session.emit(name, [event, *args])
+        else:
+            frames = node.recovery.record(name, [event, *args], rooms=(self.id,), now=node.now())
+            self.session.send_encoded(frames)
 
     def acknowledge(self, ack_id: int, *args: Any) -> None:  # noqa: ANN401 - whatever the wire can carry
         """Answer a message; for handlers that answer before they return, and at most once."""
@@ -137,6 +158,14 @@ class Namespace(Generic[S]):
     async def authorize(self, socket: Socket[S], auth: dict[str, Any] | None) -> S:
         """Decide about a CONNECT: return the socket's state, or raise ConnectionRefused."""
         return None  # type: ignore[return-value]  # the default namespace has no state
+
+    def identity(self, socket: Socket[S]) -> Hashable:
+        """Who this is, once authorized: only the same may take up a broken session."""
+        return None
+
+    def restore(self, socket: Socket[S], state: S) -> None:
+        """A broken session goes on: take over its state, by default all of it."""
+        socket.state = state
 
     async def joined(self, socket: Socket[S]) -> None:
         """The CONNECT reply has been sent; emit what the client should see first."""

@@ -14,6 +14,7 @@ from realtime.namespaces import Namespace
 from realtime.outbox import OutboxLimits
 from realtime.policy import Policy
 from realtime.protocol import Closed, CloseReason, Limits
+from realtime.recovery import Recovery
 from realtime.timers import Timers
 
 __all__ = ["Node"]
@@ -38,6 +39,7 @@ class Node:
         inbox_limit: int,
         policy: Policy,
         opening: Opening,
+        recovery: Recovery | None = None,
     ) -> None:
         self.id = f"n_{secrets.token_urlsafe(9)}"
         self.loop = asyncio.get_running_loop()
@@ -52,7 +54,9 @@ class Node:
         self._opening = opening
         self.timers = Timers(self.loop)
         self.bus = Bus(self.id)
-        self.fanout = Fanout(self.bus)
+        # Among several processes, one that keeps events to itself would restore with gaps.
+        self.recovery = recovery if recovery and recovery.shared >= self.bus.shared else None
+        self.fanout = Fanout(self.bus, recovery=self.recovery, now=self.now)
         self.draining = False
         self._background: set[asyncio.Future[Any]] = set()
 

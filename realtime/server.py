@@ -21,6 +21,7 @@ from realtime.outbox import OutboxLimits
 from realtime.policy import Policy
 from realtime.polling import PollingConsumer
 from realtime.protocol import Limits
+from realtime.recovery import Recovery
 from realtime.sessions import Session
 
 __all__ = ["Server"]
@@ -38,6 +39,7 @@ class Server:
         inbox_limit: int = 256,
         policy: Policy | None = None,
         cors: Cors | None = None,
+        recovery: Recovery | None = None,
     ) -> None:
         self.namespaces = {namespace.name: namespace for namespace in namespaces}
         self.limits = limits or Limits()
@@ -45,6 +47,7 @@ class Server:
         self.inbox_limit = inbox_limit
         self.policy = policy or Policy()
         self.cors = cors
+        self.recovery = recovery
         self._node: Node | None = None
         self.websocket = WebSocketConsumer.as_asgi(server=self)
         self.http = PollingConsumer.as_asgi(server=self)
@@ -64,6 +67,7 @@ class Server:
                 inbox_limit=self.inbox_limit,
                 policy=self.policy,
                 opening=self.open,
+                recovery=self.recovery,
             )
             self._node.start()
         return self._node

@@ -27,6 +27,7 @@ from realtime.protocol import (
     Throttled,
     UnknownAck,
 )
+from realtime.recovery import RECOVERABLE, Break, wish
 
 if TYPE_CHECKING:  # the node makes sessions; at run time they only hold it
     from realtime.node import Node
@@ -222,15 +223,42 @@ class Session(EngineSession):
             self.flush()
             self.node.policy.refused(self, refused)
             return
+        gone = await self._recover(socket, auth)
         if self.closed is not None:  # while we asked who it is
+            if gone is not None and self.node.recovery is not None:
+                self.node.recovery.keep(gone)
             self._say_left(socket, self.closed.reason)
             return
         self._enter(socket)
+        for room in gone.rooms if gone is not None else ():
+            socket.join(room)
         await namespace.joined(socket)
+
+    async def _recover(self, socket: Socket[Any], auth: dict[str, Any] | None) -> Break | None:
+        """Go on where a session broke off, if the client asks for it and may."""
+        recovery, namespace, wanted = self.node.recovery, socket.namespace, wish(auth)
+        if recovery is None:
+            return None
+        socket.pid = secrets.token_urlsafe(18)
+        if wanted is None:
+            return None
+        found = await recovery.take(
+            *wanted,
+            namespace=namespace.name,
+            identity=namespace.identity(socket),
+            now=self.node.now(),
+        )
+        if found is None:
+            return None
+        gone, missed = found
+        socket.id, socket.pid, socket.recovered = gone.sid, gone.pid, True
+        namespace.restore(socket, gone.state)
+        self.connection.send_encoded(missed)  # before the reply: the client keeps them till then
+        return gone
 
     def _enter(self, socket: Socket[Any]) -> None:
         name = socket.namespace.name
-        self.connection.accept(name, socket.id)
+        self.connection.accept(name, socket.id, socket.pid)
         self.sockets[name] = socket
         socket.connected = True
         self.node.fanout.arrive(name, socket)
@@ -239,6 +267,8 @@ class Session(EngineSession):
 
     def _part(self, socket: Socket[Any], reason: CloseReason) -> None:
         self.sockets.pop(socket.namespace.name, None)
+        if socket.pid is not None and reason in RECOVERABLE:
+            self._keep(socket, socket.pid)
         socket.connected = False
         for room in list(socket.rooms):
             socket.leave(room)
@@ -249,6 +279,21 @@ class Session(EngineSession):
             if asker is socket and not answer.done():
                 answer.set_exception(ConnectionError(f"{socket.id} has left: {reason}"))
         self._say_left(socket, reason)
+
+    def _keep(self, socket: Socket[Any], pid: str) -> None:
+        recovery, namespace = self.node.recovery, socket.namespace
+        if recovery is not None:
+            recovery.keep(
+                Break(
+                    pid=pid,
+                    sid=socket.id,
+                    namespace=namespace.name,
+                    rooms=frozenset(socket.rooms),
+                    identity=namespace.identity(socket),
+                    state=socket.state,
+                    at=self.node.now(),
+                )
+            )
 
     def _say_left(self, socket: Socket[Any], reason: CloseReason) -> None:
         farewell = _try(socket.namespace.left, socket, str(reason))

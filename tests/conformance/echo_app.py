@@ -8,7 +8,8 @@ it from the root of the repository:
     uvicorn tests.conformance.echo_app:application
     daphne tests.conformance.echo_app:application
 
-``ECHO_PING_INTERVAL_MS``, ``ECHO_PING_TIMEOUT_MS`` and ``ECHO_CONNECT_TIMEOUT_MS`` are its times.
+``ECHO_PING_INTERVAL_MS``, ``ECHO_PING_TIMEOUT_MS`` and ``ECHO_CONNECT_TIMEOUT_MS`` are its times,
+``ECHO_RECOVERY=1`` turns connection state recovery on.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from realtime.engineserver import EngineServer, MessageSession
 from realtime.namespaces import Ack, Namespace, Socket, on
 from realtime.outbox import OutboxLimits
 from realtime.protocol import Frame, Limits
+from realtime.recovery import MemoryRecovery
 from realtime.server import Server
 
 __all__ = ["application"]
@@ -95,6 +97,7 @@ server = Server(
     limits=limits,
     outbox_limits=outbox_limits,
     inbox_limit=4_096,  # what is sent while ``joined`` waits
+    recovery=MemoryRecovery() if os.environ.get("ECHO_RECOVERY") == "1" else None,
 )
 
 # Channels routes by Django's path(), whose types know only views.

@@ -10,13 +10,32 @@ import pytest
 import socketio
 from engineio.payload import Payload
 
+from tests.conformance.echo_process import running
 from tests.end_to_end.tools import install_from_npm, require_program
 
-SCENARIOS = Path(__file__).parent / "node" / "scenarios.mjs"
+SCRIPTS = Path(__file__).parent / "node"
 CURRENT, OLDER = "socket.io-client@4.8.4", "socket.io-client@4.1.3"
 SCRIPT_S = 100.0
 WITHIN_S = 10.0
 MODES = {"polling": ["polling"], "upgrade": None, "websocket": ["websocket"]}
+
+
+def run(script: str, release: str, config: pytest.Config, **variables: str) -> dict[str, Any]:
+    """Run a script of ``node/`` on a release of the client; returns what it prints."""
+    assert config.cache is not None
+    client = install_from_npm(release, Path(config.cache.mkdir("npm")))
+    environment = {
+        "SOCKET_IO_CLIENT": str(client),
+        "NEW_CLIENT": "yes" if release == CURRENT else "",
+        **variables,
+    }
+    node = [require_program("node", "nodejs"), SCRIPTS / script]
+    done = subprocess.run(
+        node, env=environment, capture_output=True, text=True, timeout=SCRIPT_S, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -24,21 +43,21 @@ MODES = {"polling": ["polling"], "upgrade": None, "websocket": ["websocket"]}
 def test_socket_io_client_just_works(
     patient_server: str, release: str, mode: str, pytestconfig: pytest.Config
 ) -> None:
-    cache = pytestconfig.cache
-    assert cache is not None
-    environment = {
-        "ECHO_URL": patient_server,
-        "MODE": mode,
-        "SOCKET_IO_CLIENT": str(install_from_npm(release, Path(cache.mkdir("npm")))),
-        "NEW_CLIENT": "yes" if release == CURRENT else "",
+    said = run("scenarios.mjs", release, pytestconfig, ECHO_URL=patient_server, MODE=mode)
+    assert {name: error for name, error in said.items() if error} == {}
+
+
+def test_socket_io_client_recovers_what_broke_and_not_what_it_left(
+    pytestconfig: pytest.Config,
+) -> None:
+    with running("uvicorn", ECHO_RECOVERY="1", ECHO_PING_TIMEOUT_MS="5000") as origin:
+        said = run("recovery.mjs", CURRENT, pytestconfig, ECHO_URL=origin)
+    assert said == {
+        "first": False,
+        "seen": 2,
+        "broken": {"same": True, "recovered": True},
+        "left": {"same": False, "recovered": False},
     }
-    node = [require_program("node", "nodejs"), SCENARIOS]
-    done = subprocess.run(
-        node, env=environment, capture_output=True, text=True, timeout=SCRIPT_S, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    failed = {name: error for name, error in json.loads(done.stdout).items() if error}
-    assert failed == {}
 
 
 @pytest.mark.parametrize("mode", MODES)

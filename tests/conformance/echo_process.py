@@ -1,0 +1,59 @@
+"""The echo server in a process of its own, under uvicorn or under Daphne."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+__all__ = ["COMMANDS", "running"]
+
+ROOT = Path(__file__).parents[2]
+APPLICATION = "tests.conformance.echo_app:application"
+COMMANDS = {
+    "uvicorn": ("-m", "uvicorn", APPLICATION, "--log-level", "warning", "--port"),
+    "daphne": ("-m", "daphne", APPLICATION, "-v", "0", "-p"),
+}
+STARTS_WITHIN_S = 30.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Return when somebody listens."""
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("the echo server did not start")
+
+
+@contextmanager
+def running(command: str, **variables: str) -> Iterator[str]:
+    """The origin of an echo server while it runs."""
+    port = free_port()
+    environment = {key: value for key, value in os.environ.items() if key[:7] != "DJANGO_"}
+    process = subprocess.Popen(
+        [sys.executable, *COMMANDS[command], str(port)], cwd=ROOT, env=environment | variables
+    )
+    try:
+        wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
