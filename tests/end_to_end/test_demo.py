@@ -11,6 +11,8 @@ from realtime.client import HubClient
 from tests.end_to_end.demo import Demo
 from tests.end_to_end.forest import FOREST_JOBS, forest
 
+pytestmark = pytest.mark.timeout(300)  # several processes start in it, on a busy machine slowly
+
 ENGINE_DEADLINE_S = 30.0
 
 

@@ -14,6 +14,8 @@ from tests.end_to_end.records import refusals_of
 from tests.end_to_end.wire import Wire
 from tests.live import PASSWORD, LiveHub
 
+pytestmark = pytest.mark.timeout(300)  # several processes start in it, on a busy machine slowly
+
 
 @pytest.fixture(scope="module")
 def quick_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHub]:

@@ -17,6 +17,8 @@ from tests.end_to_end.records import domain_rows, refusals_of
 from tests.end_to_end.wire import EngineWire
 from tests.live import PASSWORD, LiveHub
 
+pytestmark = pytest.mark.timeout(300)  # several processes start in it, on a busy machine slowly
+
 A_MINUTE_MS = 60_000
 
 Envelope = dict[str, Any]

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, expect
 from tests.end_to_end.console_page import ConsolePage
 from tests.live import PASSWORD, LiveHub
 
+pytestmark = pytest.mark.timeout(300)  # several processes start in it, on a busy machine slowly
+
 UP_WITHIN_S = 30.0
 
 

@@ -11,6 +11,8 @@ from tests.end_to_end.engines import reference_engine
 from tests.end_to_end.forest import FOREST_JOBS, assert_stages_were_in_order, forest
 from tests.live import PASSWORD, LiveHub
 
+pytestmark = pytest.mark.timeout(300)  # several processes start in it, on a busy machine slowly
+
 BUILD_S = 30.0
 
 

@@ -17,6 +17,8 @@ from tests.end_to_end.console_page import ConsolePage, watch_for_faults
 from tests.end_to_end.demo import Demo
 from tests.end_to_end.forest import FOREST_JOBS, STAGES, assert_stages_were_in_order, forest
 
+pytestmark = pytest.mark.timeout(300)  # several processes start in it, on a busy machine slowly
+
 BUILD_MS = 60_000
 TRAFFIC_MS = 30_000
 SCENERY_COLOURS = 500  # far more than a blank canvas or a plain sky has
