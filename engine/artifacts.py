@@ -319,7 +319,8 @@ def _check_quota(build: Build, kind: Kind, size: int) -> None:
 
 
 def kept_bytes(user_id: int) -> int:
-    """Return how much is kept of a person's artifacts and thumbnails."""
+    """Return how much is kept of a person's artifacts, with the thumbnails beside them."""
     both = F("artifact_size") + F("thumbnail_size")
-    kept = Build.objects.filter(user_id=user_id).aggregate(kept=Sum(both))["kept"]
+    files = Build.objects.filter(user_id=user_id, artifact_size__gt=0)  # as the index has it
+    kept = files.aggregate(kept=Sum(both))["kept"]
     return kept or 0

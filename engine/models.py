@@ -106,6 +106,11 @@ class Build(models.Model):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["state", "-priority", "created_at"], name="build_queue"),
             models.Index(fields=["user", "-created_at"], name="build_of_user"),
+            models.Index(  # a person's quota, out of the index alone
+                fields=["user", "artifact_size", "thumbnail_size"],
+                condition=Q(artifact_size__gt=0),
+                name="build_kept_bytes",
+            ),
         ]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["user", "request_id"], name="build_request_unique"),

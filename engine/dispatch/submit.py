@@ -7,6 +7,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from engine.adapter import AdmittedWorld
+from engine.artifacts import kept_bytes
 from engine.clock import moment
 from engine.dispatch.rows import OPEN_STATES, lock_build_of
 from engine.dispatch.settle import move_build, open_next_stage
@@ -94,6 +95,9 @@ def check_quotas(user_id: int, *, jobs: int) -> None:
     waiting = Job.objects.filter(build__user_id=user_id, state__in=OPEN_STATES).count()
     if waiting + jobs > limits.queued_jobs:
         raise Refused("quota_exceeded", reason="queued_jobs", detail={"jobs": waiting + jobs})
+    kept = kept_bytes(user_id)
+    if kept >= limits.artifact_bytes:  # what it built could not be kept
+        raise Refused("quota_exceeded", reason="artifact_bytes", detail={"kept": kept})
 
 
 def _lock_person(user_id: int) -> None:

@@ -1,4 +1,4 @@
-"""``manage.py prune``: lets go of what is old: records behind a signed mark, and feed events."""
+"""``manage.py prune``: lets go of what is old: records behind a signed mark, feed events, built files."""
 
 import json
 from argparse import ArgumentParser
@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from engine import feed
+from engine.pruning import PRUNERS
 from security import audit, clock
 from security.conf import hub
 from security.pruning import Pruned, RecordsBroken, prune_records
@@ -23,7 +23,8 @@ class Command(BaseCommand):
 
     help = (
         "Export and remove records older than HUB_RECORD_KEEP_DAYS that are anchored, and remove "
-        "feed events beyond HUB_FEED_KEEP_HOURS or HUB_FEED_KEEP_EVENTS."
+        "feed events beyond HUB_FEED_KEEP_HOURS or HUB_FEED_KEEP_EVENTS, and built files older "
+        "than HUB_ARTIFACT_KEEP_DAYS."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -41,14 +42,14 @@ class Command(BaseCommand):
                 folder=options["export_dir"] or Path(settings.DATA_DIR) / "exports",
                 now_ms=now_ms,
             )
-            events = feed.prune()
+            removed = {name: prune() for name, prune in PRUNERS.items()}
         except (RecordsBroken, DatabaseError, OSError) as fault:
             raise CommandError(f"Nothing more is removed. {fault}") from None
         for each in pruned:
             if each.removed:
                 audit.append("records_pruned", target=each.name, detail=_facts(each))
-        said = {**{each.name: _facts(each) for each in pruned}, "feed_events": events}
-        self.stdout.write(json.dumps(said) if options["json"] else _sentences(pruned, events))
+        said = {**{each.name: _facts(each) for each in pruned}, **removed}
+        self.stdout.write(json.dumps(said) if options["json"] else _sentences(pruned, removed))
 
 
 def _facts(pruned: Pruned) -> dict[str, object]:
@@ -59,10 +60,11 @@ def _facts(pruned: Pruned) -> dict[str, object]:
     return facts
 
 
-def _sentences(pruned: list[Pruned], events: int) -> str:
+def _sentences(pruned: list[Pruned], removed: dict[str, int]) -> str:
     lines = [
         f"{each.name}: {each.removed} rows removed"
         + (f", kept in {each.export.path}" if each.export else "")
         for each in pruned
     ]
-    return "\n".join([*lines, f"feed: {events} events removed"])
+    lines += [f"{name.replace('_', ' ')}: {count} removed" for name, count in removed.items()]
+    return "\n".join(lines)
