@@ -1,4 +1,4 @@
-"""``manage.py prune``: lets go of what is old: records behind a signed mark, feed events, built files."""
+"""``manage.py prune``: lets go of what is old: anchored records, feed events, built files."""
 
 import json
 from argparse import ArgumentParser
