@@ -17,26 +17,19 @@ from realtime import tenure
 from realtime.goodbye import goodbye_frames
 from realtime.guard import NEVER_MS, Guard, Seat, Wire, session_key
 from realtime.handshake import Handshake
-from realtime.namespaces import Ack, ConnectionRefused, Namespace, Result, Socket, is_awaitable
+from realtime.namespaces import Ack, Namespace, Result, Socket, is_awaitable
+from realtime.seating import Keys, client_nonce_of, connection_refused
 from realtime.sessions import Session
 from security import audit, clock, database, sessions, tokens
 from security.gate import Door, Gate, Signed
 from security.principals import Principal
-from security.refusals import Refused, rule
-from security.signatures import (
-    BadBase64Url,
-    Direction,
-    MessageKey,
-    from_base64url,
-    socket_key,
-    to_base64url,
-)
+from security.refusals import Refused
+from security.signatures import to_base64url
 
 __all__ = ["Guarded"]
 
 T = TypeVar("T", bound=Seat)
 
-NONCE_BYTES = 32
 MESSAGE_NONCE_BYTES = 18
 CLOSE_INTERNAL = 1011
 CLOSE_BUDGET_SPENT = 4429
@@ -108,27 +101,25 @@ class Guarded(Namespace[T], Generic[T]):
             )
         if auth.get("token") in (None, ""):
             raise Refused("AUTH_REQUIRED", reason="no_token")
-        return self._client_nonce(auth.get("client_nonce"))
+        return client_nonce_of(auth.get("client_nonce"), required=self.client_nonce_required)
 
     def admit(self, socket: Socket[T], principal: Principal) -> None:
         """May this principal come in here, now? Raises Refused."""
-        rest_ms = self.guard.penalties.is_penalised(session_key(principal), self.node.now())
+        key = session_key(principal)
+        rest_ms = self.guard.penalties.is_penalised(key, self.node.now())
         if rest_ms:
             raise Refused("PENALTY", reason="budget_spent", retry_after_ms=rest_ms)
         limit = self.guard.settings.sockets_per_user
-        if len(self.guard.roster.of(principal.label)) >= limit:
+        if self._sockets_held(principal, key) >= limit:
             raise Refused("TOO_MANY_CONNECTIONS", detail={"limit": limit})
 
-    def _client_nonce(self, text: object) -> bytes:
-        if text is None and not self.client_nonce_required:
-            return b""
-        try:
-            nonce = from_base64url(text) if isinstance(text, str) else None
-        except BadBase64Url:
-            nonce = None
-        if nonce is None or len(nonce) != NONCE_BYTES:
-            raise Refused("AUTH_INVALID", reason="client_nonce")
-        return nonce
+    def _sockets_held(self, principal: Principal, key: str) -> int:
+        """A person's sockets count together; a service's by token, or who stole one could fill
+        all the places, and its owner, who signs for another token, would find none."""
+        held = self.guard.roster.of(principal.label)
+        if principal.kind == "user":
+            return len(held)
+        return sum(session_key(each.state.principal) == key for each in held)
 
     async def _principal(self, token: object) -> Principal:
         now = clock.now_ms() / 1000
@@ -141,26 +132,13 @@ class Guarded(Namespace[T], Generic[T]):
             raise Refused("AUTH_INVALID", reason=invalid.reason) from None
 
     def _seat(self, socket: Socket[T], principal: Principal, client_nonce: bytes) -> T:
-        server_nonce = secrets.token_bytes(NONCE_BYTES)
-        secret = sessions.secret_of(principal)
-
-        def key(direction: Direction) -> MessageKey:
-            where = {"namespace": self.name, "principal": principal.label, "sid": socket.id}
-            derived = socket_key(
-                secret,
-                server_nonce=server_nonce,
-                client_nonce=client_nonce,
-                direction=direction,
-                **where,
-            )
-            return MessageKey(derived, direction=direction, **where)
-
+        keys = Keys(principal, namespace=self.name, sid=socket.id, client_nonce=client_nonce)
         return self.seat_class(  # type: ignore[return-value]  # seat_class is the T of the subclass
             principal=principal,
             wire=socket.session.policy_state,
-            receives=key("c2s"),
-            sends=key("s2c"),
-            server_nonce=server_nonce,
+            receives=keys.key("c2s"),
+            sends=keys.key("s2c"),
+            server_nonce=keys.server_nonce,
             joined_at_ms=clock.now_ms(),
             expires_at_ms=principal.expires_at,
         )
@@ -375,15 +353,3 @@ class Guarded(Namespace[T], Generic[T]):
 def _close_if_empty(session: Session) -> None:
     if not session.sockets:
         session.close(CLOSE_TOO_LATE, detail="nothing joined")
-
-
-def connection_refused(refusal: Refused) -> ConnectionRefused:
-    """A refusal as Socket.IO's CONNECT_ERROR."""
-    data: dict[str, Any] = {
-        "code": refusal.code,
-        "retry": rule(refusal.code).retry,
-        "server_time": clock.now_ms(),
-    }
-    if refusal.retry_after_ms is not None:
-        data["detail"] = {"retry_after_ms": refusal.retry_after_ms}
-    return ConnectionRefused(refusal.code, data)

@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import OperationalError
 
 from realtime.attendance import Attendance
+from realtime.namespaces import Socket
 from security import database, sessions, tokens
 from security.refusals import Refused
 from security.signatures import MessageKey, from_base64url, socket_key, to_base64url
@@ -117,6 +119,22 @@ async def test_a_ninth_socket_is_refused_and_a_place_that_was_left_is_free(bench
     assert (await bench.peer().connect("grace"))["principal"] == "user:2"
     peers[0].lose()
     assert (await bench.peer().connect())["principal"] == "user:1"
+
+
+async def test_a_services_sockets_count_by_token_so_a_stolen_one_locks_nobody_out(
+    bench: Bench,
+) -> None:
+    engine: dict[str, Any] = {"kind": "engine", "subject": "e1", "session_id": ""}
+    bench.renew("stolen", of="ada", token_id="t1", **engine)
+    bench.renew("fresh", of="ada", token_id="t2", **engine)
+    hub = bench.hub
+    for _ in range(8):
+        socket: Any = Socket(hub, bench.peer().session, "x")
+        socket.state = SimpleNamespace(principal=bench.people["stolen"])
+        bench.guard.roster.add("engine:e1", socket)
+    with pytest.raises(Refused, match="TOO_MANY_CONNECTIONS"):
+        hub.admit(socket, bench.people["stolen"])
+    hub.admit(socket, bench.people["fresh"])
 
 
 class Gates:
@@ -590,7 +608,7 @@ async def test_a_token_of_a_dropped_service_is_invalid_for_staff_to_see_why(benc
 
 
 def test_a_refusal_of_a_connection_names_a_pause_where_there_is_one() -> None:
-    from realtime.secured import connection_refused  # noqa: PLC0415 - a part of the module under test
+    from realtime.seating import connection_refused  # noqa: PLC0415 - a part of the module under test
 
     data = connection_refused(Refused("PENALTY", retry_after_ms=5)).data
     assert data is not None
