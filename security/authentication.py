@@ -21,7 +21,7 @@ from security.models import User
 from security.principals import Principal
 from security.refusals import Refused
 from security.rest import RefusedAbout
-from security.sessions import RefreshReused, resolve, resolve_person
+from security.sessions import PrincipalBlocked, RefreshReused, resolve, resolve_person
 from security.tokens import Audience, Claims, TokenExpired, TokenRefused, verify
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def refusal_of(error: TokenRefused) -> Refused:
-    """What a client is told of a refused token: expired, or invalid and nothing finer."""
+    """What a client is told of a refused token: expired, blocked, or invalid and nothing finer."""
     if isinstance(error, TokenExpired):
         return Refused("auth_expired", detail={"expired_at": error.expired_at})
     if isinstance(error, RefreshReused):
@@ -45,6 +45,8 @@ def refusal_of(error: TokenRefused) -> Refused:
             user_id=error.user_id,
             login_session=error.session_id,
         )
+    if isinstance(error, PrincipalBlocked):
+        return Refused("PENALTY", reason=error.reason, retry_after_ms=error.wait_ms)
     return Refused("auth_invalid", reason=getattr(error, "reason", ""))
 
 

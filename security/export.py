@@ -5,11 +5,10 @@ Injection"); control characters are escapes already when a record is made, and a
 once more, so that what reached the table by another way does no harm either.
 """
 
-import csv
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import IO, Any, Final
 from security.detail import visible
 from security.models import AuditEntry, Record, Violation
 
-__all__ = ["FORMATS", "MODELS", "Exported", "chosen", "write", "write_file"]
+__all__ = ["FORMATS", "MODELS", "Exported", "chosen", "lines", "write", "write_file"]
 
 MODELS: Final[Mapping[str, type[Record]]] = {"violations": Violation, "audit": AuditEntry}
 FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full width as well
@@ -47,9 +46,22 @@ def chosen(
     return rows.iterator(chunk_size=PAGE)
 
 
+def lines(rows: Iterable[Record], model: type[Record], form: str) -> Iterator[str]:
+    """Records in one of FORMATS, piece by piece."""
+    columns = tuple(each.attname for each in model._meta.concrete_fields)  # noqa: SLF001 - Django's public _meta
+    header, line = FORMATS[form]
+    yield header(columns)
+    for row in rows:
+        yield line([getattr(row, name) for name in columns], columns)
+
+
 def write(rows: Iterable[Record], model: type[Record], form: str, out: IO[str]) -> int:
     """Write records in one of FORMATS; returns how many."""
-    return FORMATS[form](rows, _columns(model), out)
+    count = -1  # the first piece is the header
+    for piece in lines(rows, model, form):
+        out.write(piece)
+        count += 1
+    return count
 
 
 def write_file(rows: Iterable[Record], model: type[Record], form: str, path: Path) -> Exported:
@@ -65,28 +77,19 @@ def write_file(rows: Iterable[Record], model: type[Record], form: str, path: Pat
     return Exported(path, count, digest)
 
 
-def _columns(model: type[Record]) -> tuple[str, ...]:
-    return tuple(each.attname for each in model._meta.concrete_fields)  # noqa: SLF001 - Django's public _meta
+def _json_line(values: Sequence[Any], columns: Sequence[str]) -> str:
+    facts = {name: _plain(value) for name, value in zip(columns, values, strict=True)}
+    text = json.dumps(facts, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("\x7f", "\\u007f") + "\n"
 
 
-def _jsonl(rows: Iterable[Record], columns: tuple[str, ...], out: IO[str]) -> int:
-    count = 0
-    for row in rows:
-        count += 1
-        facts = {name: _plain(getattr(row, name)) for name in columns}
-        text = json.dumps(facts, ensure_ascii=True, separators=(",", ":"))
-        out.write(text.replace("\x7f", "\\u007f") + "\n")
-    return count
+def _csv_header(columns: Sequence[str]) -> str:
+    return _csv_line(columns, columns)
 
 
-def _csv(rows: Iterable[Record], columns: tuple[str, ...], out: IO[str]) -> int:
-    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")  # RFC 4180, section 2
-    writer.writerow(columns)
-    count = 0
-    for row in rows:
-        count += 1
-        writer.writerow([cell(getattr(row, name)) for name in columns])
-    return count
+def _csv_line(values: Sequence[Any], _columns: Sequence[str]) -> str:
+    quoted = (cell(value).replace('"', '""') for value in values)
+    return ",".join(f'"{text}"' for text in quoted) + "\r\n"  # RFC 4180, section 2
 
 
 def cell(value: object) -> str:
@@ -101,7 +104,9 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-FORMATS: Final[Mapping[str, Callable[[Iterable[Record], tuple[str, ...], IO[str]], int]]] = {
-    "jsonl": _jsonl,
-    "csv": _csv,
+Header = Callable[[Sequence[str]], str]
+Line = Callable[[Sequence[Any], Sequence[str]], str]
+FORMATS: Final[Mapping[str, tuple[Header, Line]]] = {
+    "jsonl": (lambda _columns: "", _json_line),
+    "csv": (_csv_header, _csv_line),
 }

@@ -21,7 +21,9 @@ from security.signals import announce_service_ended, announce_sessions_ended
 __all__ = [
     "Anchor",
     "AuditEntry",
+    "Block",
     "Checkpoint",
+    "DrillRun",
     "Kept",
     "Mark",
     "Record",
@@ -167,6 +169,36 @@ class ServiceAccount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
+
+
+class BlockQuerySet(models.QuerySet["Block"]):
+    """Blocks, and the verb that ends them."""
+
+    def holding(self, now: datetime) -> "BlockQuerySet":
+        return self.filter(until__gt=now)
+
+    def lift(self, now: datetime) -> int:
+        """End those that hold; returns how many."""
+        return self.holding(now).update(until=now)
+
+
+class Block(models.Model):
+    """Somebody is kept out until a time, by staff: a person (``user:7``) or a service."""
+
+    principal = models.CharField(max_length=96, db_index=True)
+    until = models.DateTimeField()
+    reason = models.CharField(max_length=200, blank=True)
+    by = models.CharField(max_length=150, help_text="The member of staff")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = BlockQuerySet.as_manager()
+
+    class Meta:
+        permissions = (("block_principal", "Can block people and services for a time"),)
+        ordering: ClassVar[list[str]] = ["-until"]
+
+    def __str__(self) -> str:
+        return f"{self.principal} until {self.until:%Y-%m-%d %H:%M}"
 
 
 @receiver(post_delete, sender=User)
@@ -327,3 +359,21 @@ class Checkpoint(Mark):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["table", "writer", "last_id"], name="checkpoint_of_chain")
         ]
+
+
+class DrillRun(models.Model):
+    """What a security drill found. ``report`` is its whole answer, as ``--json`` prints it."""
+
+    at = models.DateTimeField(db_index=True)
+    url = models.CharField(max_length=200)
+    scenarios = models.PositiveIntegerField()
+    gaps = models.PositiveIntegerField()
+    report = models.JSONField()
+
+    class Meta:
+        verbose_name = "security drill"
+        ordering: ClassVar[list[str]] = ["-at"]
+
+    def __str__(self) -> str:
+        found = f"{self.gaps} gaps" if self.gaps else "no gap"
+        return f"{self.at:%Y-%m-%d %H:%M}: {self.scenarios} scenarios, {found}"

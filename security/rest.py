@@ -64,6 +64,7 @@ STATUS: Final[Mapping[str, int]] = {
     "schema_validation_failed": 422,
     "quota_exceeded": 429,
     "rate_limited": 429,
+    "PENALTY": 429,
     "RATE_LIMITED": 429,
     "internal_error": 500,
     "try_again": 503,

@@ -6,7 +6,8 @@ token buys one pair; whoever shows it again later than a moment is, or was robbe
 the session ends (security.md, "Identities")::
 
     TokenInvalid
-    '-- RefreshReused    an old refresh token came back; its session was revoked
+    |-- PrincipalBlocked   staff keep the principal out for a time
+    '-- RefreshReused      an old refresh token came back; its session was revoked
 """
 
 import secrets
@@ -14,13 +15,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Subquery
 
 from security.conf import hub
-from security.models import ServiceAccount, Session, User
+from security.models import Block, ServiceAccount, Session, User
 from security.principals import Principal
 from security.signals import announce_sessions_ended
 from security.signatures import service_secret, session_secret
@@ -35,6 +37,7 @@ from security.tokens import (
 
 __all__ = [
     "Login",
+    "PrincipalBlocked",
     "RefreshReused",
     "RequestMeta",
     "end_session",
@@ -58,6 +61,14 @@ class RefreshReused(TokenInvalid):
     def __init__(self, user_id: int, session_id: str) -> None:
         self.user_id, self.session_id = user_id, session_id
         super().__init__("refresh_reuse")
+
+
+class PrincipalBlocked(TokenInvalid):
+    """The token is right, but staff have shut its holder out; ``wait_ms`` is what is left of it."""
+
+    def __init__(self, wait_ms: int) -> None:
+        self.wait_ms = wait_ms
+        super().__init__("blocked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +193,20 @@ def _login(session: Session, refresh_id: str, now: float) -> Login:
 
 
 def resolve(claims: Claims, *, now: float) -> Principal:
-    """The principal of verified claims, by one query. Raises TokenInvalid where they lapsed."""
+    """The principal of verified claims, by one query.
+
+    Raises TokenInvalid where they lapsed, PrincipalBlocked where staff keep it out.
+    """
     if claims.kind == "user":
         return resolve_person(claims, now=now)[1]
-    account = ServiceAccount.objects.filter(kind=claims.kind, name=claims.subject).first()
+    block = _blocked_until(f"{claims.kind}:{claims.subject}", now)
+    accounts = ServiceAccount.objects.annotate(blocked_until=block)
+    account = accounts.filter(kind=claims.kind, name=claims.subject).first()
     if account is None or not account.enabled:
         raise TokenInvalid("service_unknown" if account is None else "service_disabled")
     if account.key_version != claims.version:
         raise TokenInvalid("key_version")
+    _refuse_blocked(account.blocked_until, now)
     return _principal(claims, username=account.name, kid=_known(account.kid))
 
 
@@ -199,11 +216,12 @@ def resolve_person(claims: Claims, *, now: float) -> tuple[User, Principal]:
     user = session.user
     if claims.role == "staff" and not user.is_staff:
         raise TokenInvalid("staff_rights_lost")
+    _refuse_blocked(session.blocked_until, now)
     return user, _principal(claims, username=user.username, kid=session.kid)
 
 
 def lapsed(principals: Collection[Principal], *, now: float) -> frozenset[Principal]:
-    """Those who could not come in any more: one query for all people, and one for all services.
+    """Those who could not come in any more: a query for people, services and blocks each.
 
     For the regular look at who is connected; what a token says of itself is not looked at again.
     """
@@ -212,10 +230,13 @@ def lapsed(principals: Collection[Principal], *, now: float) -> frozenset[Princi
     sessions = Session.objects.select_related("user").in_bulk(people) if people else {}
     rows = ServiceAccount.objects.filter(name__in=services, enabled=True) if services else ()
     accounts = {(row.kind, row.name): row.key_version for row in rows}
+    holding = Block.objects.holding(_datetime(now)) if principals else Block.objects.none()
+    blocked = set(holding.values_list("principal", flat=True))
     return frozenset(
         each
         for each in principals
-        if not (
+        if each.label in blocked
+        or not (
             _session_stands(each, sessions.get(each.session_id), now)
             if each.kind == "user"
             else accounts.get((each.kind, each.subject)) == each.version
@@ -236,9 +257,10 @@ def secret_of(principal: Principal) -> bytes:
     )
 
 
-def _live_session(claims: Claims, now: float) -> Session:
+def _live_session(claims: Claims, now: float) -> Any:  # noqa: ANN401 - a Session with its block
     session = (
         Session.objects.select_related("user")
+        .annotate(blocked_until=_blocked_until(f"user:{claims.subject}", now))
         .filter(pk=claims.session_id, user_id=int(claims.subject))
         .first()
     )
@@ -249,6 +271,17 @@ def _live_session(claims: Claims, now: float) -> Session:
             raise TokenInvalid(reason)
     _known(session.kid)
     return session
+
+
+def _blocked_until(label: str, now: float) -> Subquery:
+    """The latest end of the blocks that hold, so that nobody who comes in costs a second query."""
+    holding = Block.objects.holding(_datetime(now)).filter(principal=label)
+    return Subquery(holding.order_by("-until").values("until")[:1])
+
+
+def _refuse_blocked(until: datetime | None, now: float) -> None:
+    if until is not None:
+        raise PrincipalBlocked((until - _datetime(now)) // timedelta(milliseconds=1))
 
 
 def _session_stands(principal: Principal, session: Session | None, now: float) -> bool:

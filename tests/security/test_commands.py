@@ -133,6 +133,7 @@ def test_staff_may_see_everything_and_change_nothing_but_ends(type_in: Any, entr
     assert user.has_perm("security.end_session")
     names = set(group.permissions.values_list("codename", flat=True))
     assert {name for name in names if not name.startswith("view_")} == {
+        "block_principal",
         "end_session",
         "switch_serviceaccount",
     }

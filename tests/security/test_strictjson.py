@@ -241,9 +241,9 @@ def test_a_complexity_error_names_its_bound() -> None:
     ids=lambda value: value[:12] if isinstance(value, str) else None,
 )
 def test_a_hostile_text_is_refused_soon(text: str, reason: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()  # other work on the machine says nothing about the reader
     assert reason_of(text) == reason
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
 
 
 def test_depth_is_named_also_where_somebody_raised_the_limit_of_recursion() -> None:

@@ -21,7 +21,7 @@ __all__ = ["STAFF_GROUP", "Command"]
 
 STAFF_GROUP = "Hub staff"
 STAFF_PERMISSIONS = Q(codename__startswith="view_") | Q(
-    codename__in=["end_session", "switch_serviceaccount"]
+    codename__in=["end_session", "switch_serviceaccount", "block_principal"]
 )
 
 
