@@ -128,6 +128,8 @@ class Guarded(Namespace[T], Generic[T]):
             return await database.read(sessions.resolve, claims, now=now)
         except tokens.TokenExpired as expired:
             raise Refused("AUTH_EXPIRED", detail={"expired_at": expired.expired_at}) from None
+        except sessions.PrincipalBlocked as blocked:
+            raise Refused("PENALTY", reason="blocked", retry_after_ms=blocked.wait_ms) from None
         except tokens.TokenInvalid as invalid:
             raise Refused("AUTH_INVALID", reason=invalid.reason) from None
 
