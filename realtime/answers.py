@@ -26,6 +26,8 @@ Headers = list[tuple[bytes, bytes]]
 
 PLAIN: Final = b"text/plain; charset=UTF-8"
 JSON: Final = b"application/json"
+# How many times the limit is read of a body that is too large, before its client is cut off.
+PATIENCE: Final = 4
 
 
 class BodyTooLarge(Exception):
@@ -74,21 +76,25 @@ def retry_after(denial: Denial) -> Headers:
 async def read_body(receive: Receive, *, limit: int, declared: str | None) -> bytes:
     """Read a body as it streams in. Raises BodyTooLarge or ClientGone.
 
-    A declared length (the Content-Length header) can only shorten the wait for a no: a chunked
-    body has none.
+    A declared length (the Content-Length header) is believed only when it says too much: a chunked
+    body has none. What is too much is read on for a while and dropped, because a client that is
+    cut off while it sends never sees the answer.
     """
-    if declared is not None and declared.isdecimal() and int(declared) > limit:
-        raise BodyTooLarge
-    body = bytearray()
-    more = True
-    while more:
+    too_much = declared is not None and declared.isdecimal() and int(declared) > limit
+    body, size, more = bytearray(), 0, True
+    while more and size <= limit * PATIENCE:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise BodyTooLarge
-        more = message.get("more_body", False)
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        size += len(chunk)
+        too_much = too_much or size > limit
+        if too_much:
+            body.clear()
+        else:
+            body += chunk
+    if too_much:
+        raise BodyTooLarge
     return bytes(body)
 
 

@@ -145,12 +145,15 @@ class PollingConsumer(AsyncConsumer):
             session.fail("binary bodies are Engine.IO v3")
             return refusal(BAD_REQUEST)
         transport.posting = True
-        limit, declared = session.node.limits.max_payload, handshake.headers.get("content-length")
+        limits, declared = session.node.limits, handshake.headers.get("content-length")
+        # A session that does not live longer than this without a pong needs no more for a body.
+        deadline_s = (limits.ping_interval_ms + limits.ping_timeout_ms) / 1000
         try:
-            body = await read_body(receive, limit=limit, declared=declared)
+            async with asyncio.timeout(deadline_s):
+                body = await read_body(receive, limit=limits.max_payload, declared=declared)
         except BodyTooLarge:
             return refusal(TOO_LARGE)
-        except ClientGone:
+        except (ClientGone, TimeoutError):
             abandon(session, transport)
             return refusal(BAD_REQUEST)
         finally:

@@ -1,0 +1,149 @@
+"""The process's one channel on the layer: what it carries, and what when the layer fails."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime import bus as module
+from realtime.bus import Bus, group_name
+
+
+class Layer:
+    """A layer of several processes, all in this one."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, set[str]] = {}
+        self.channels: dict[str, asyncio.Queue[Any]] = {}
+        self.fails = 0
+
+    async def new_channel(self) -> str:
+        self._maybe_fail()
+        name = f"c{len(self.channels)}"
+        self.channels[name] = asyncio.Queue()
+        return name
+
+    async def group_add(self, group: str, channel: str) -> None:
+        self._maybe_fail()
+        self.groups.setdefault(group, set()).add(channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        self.groups[group].discard(channel)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        self._maybe_fail()
+        for channel in self.groups.get(group, ()):
+            self.channels[channel].put_nowait(message)
+
+    async def receive(self, channel: str) -> Any:
+        return await self.channels[channel].get()
+
+    def _maybe_fail(self) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError
+
+
+@pytest.fixture
+def layer(monkeypatch: pytest.MonkeyPatch) -> Layer:
+    layer = Layer()
+    monkeypatch.setattr(module, "get_channel_layer", lambda: layer)
+    monkeypatch.setattr(module, "RETRY_S", 0)
+    return layer
+
+
+@pytest.fixture
+async def pair(layer: Layer) -> AsyncIterator[tuple[Bus, Bus]]:
+    """Two processes."""
+    buses = Bus("one"), Bus("two")
+    for bus in buses:
+        bus.start()
+    yield buses
+    for bus in buses:
+        await bus.stop()
+
+
+async def quiet() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_others_hear_a_topic_and_the_sender_does_not(pair: tuple[Bus, Bus]) -> None:
+    heard: list[Any] = []
+    pair[0].subscribe("t", lambda message: heard.append(("one", message)))
+    pair[1].subscribe("t", lambda message: heard.append(("two", message)))
+    await quiet()
+    pair[0].publish("t", {"a": 1})
+    await quiet()
+    assert heard == [("two", {"a": 1})]
+
+
+async def test_the_last_listener_ends_the_subscription(pair: tuple[Bus, Bus], layer: Layer) -> None:
+    heard: list[Any] = []
+    listeners = [lambda _m: heard.append(1), lambda _m: heard.append(2)]
+    for listener in listeners:
+        pair[1].subscribe("t", listener)
+    pair[1].unsubscribe("t", listeners[0])
+    await quiet()
+    pair[0].publish("t", {})
+    await quiet()
+    pair[1].unsubscribe("t", listeners[1])
+    pair[1].unsubscribe("t", listeners[1])
+    await quiet()
+    assert (heard, layer.groups) == ([2], {group_name("t"): set()})
+
+
+async def test_a_failing_layer_is_told_and_comes_back(pair: tuple[Bus, Bus], layer: Layer) -> None:
+    await quiet()
+    layer.fails = 1
+    pair[0].publish("t", {})
+    await quiet()
+    assert (pair[0].healthy, pair[0].dropped) == (False, 1)
+    pair[0].publish("t", {})
+    await quiet()
+    assert pair[0].healthy
+
+
+async def test_a_layer_that_gives_no_channel_is_asked_again(layer: Layer) -> None:
+    layer.fails = 2
+    bus = Bus("one")
+    bus.start()
+    await quiet()
+    assert list(layer.channels) == ["c0"]
+    await bus.stop()
+
+
+async def test_more_than_may_wait_is_dropped_and_counted(
+    layer: Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING", 2)
+    bus = Bus("one")
+    for _ in range(5):
+        bus.publish("t", {})
+    assert bus.dropped == 3
+
+
+async def test_alone_in_its_process_a_bus_carries_nothing() -> None:
+    bus = Bus("one")
+    bus.start()
+    bus.publish("t", {})
+    assert (bus.shared, bus.dropped, bus._operations.qsize()) == (False, 0, 0)
+    await bus.stop()
+
+
+@given(st.text(max_size=200))
+def test_every_topic_has_a_name_that_layers_accept(topic: str) -> None:
+    assert re.fullmatch(
+        r"[a-zA-Z0-9\-_.]{1,99}", group_name(topic.encode("utf-8", "replace").decode())
+    )
+
+
+@given(st.text(max_size=50), st.text(max_size=50))
+def test_two_topics_have_two_names(one: str, other: str) -> None:
+    names = {group_name(topic.encode("utf-8", "replace").decode()) for topic in (one, other)}
+    same = one.encode("utf-8", "replace") == other.encode("utf-8", "replace")
+    assert len(names) == (1 if same else 2)
