@@ -91,7 +91,10 @@ class Fanout:
         Returns the number of local deliveries.
         """
         rooms = tuple(rooms)
+        members = self._addressees(namespace, rooms, without)
         if self._recovery is None or volatile:
+            if not members and not self._bus.shared:
+                return 0  # nobody to encode it for
             frames = socketio.encode_event(namespace, [event, *args])
         else:
             frames = self._recovery.record(
@@ -99,27 +102,26 @@ class Fanout:
             )
         if self._bus.shared:
             self._tell_others(namespace, rooms, frames, without, volatile=volatile)
-        return self._write(namespace, rooms, frames, without, volatile=volatile)
+        return self._write(members, frames, volatile=volatile)
 
     def _write(
-        self,
-        namespace: str,
-        rooms: tuple[str, ...],
-        frames: Collection[Frame],
-        without: Collection[str],
-        *,
-        volatile: bool,
+        self, members: Collection[Member], frames: Collection[Frame], *, volatile: bool
     ) -> int:
-        members = self._local_members(namespace, rooms)
-        if without:
-            excluded = frozenset(self._local_members(namespace, tuple(without)))
-            members = tuple(member for member in members if member not in excluded)
         if len(members) > 1:
             frames = shared(frames)
         for member in members:
             member.send_encoded(frames, volatile=volatile)
         self.delivered += len(members)
         return len(members)
+
+    def _addressees(
+        self, namespace: str, rooms: tuple[str, ...], without: Collection[str]
+    ) -> Collection[Member]:
+        members = self._local_members(namespace, rooms)
+        if not members or not without:
+            return members
+        excluded = frozenset(self._local_members(namespace, tuple(without)))
+        return [member for member in members if member not in excluded]
 
     def _local_members(self, namespace: str, rooms: tuple[str, ...]) -> tuple[Member, ...]:
         if len(rooms) == 1:
@@ -156,13 +158,8 @@ class Fanout:
         namespace, rooms = message["namespace"], tuple(message["rooms"])
         first_here = next((room for room in rooms if (namespace, room) in self._rooms), None)
         if first_here == message["room"]:
-            self._write(
-                namespace,
-                rooms,
-                message["frames"],
-                frozenset(message["without"]),
-                volatile=message["volatile"],
-            )
+            members = self._addressees(namespace, rooms, message["without"])
+            self._write(members, message["frames"], volatile=message["volatile"])
 
 
 def _topic(key: RoomKey) -> str:

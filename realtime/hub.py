@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, ClassVar, Final
 
 from realtime.actions import Action, ActionType
@@ -81,6 +82,8 @@ class HubNamespace(Guarded[HubSeat]):
     def bind(self, node: Any) -> None:  # noqa: ANN401 - the Node, as in the base class
         """The process is up."""
         super().bind(node)
+        # Ids need to be unique, not secret: a random name of the process and a number are.
+        self._id_prefix, self._numbers = f"act_{secrets.token_urlsafe(9)}_", count(1)
         self.feed.start(node)
         self.notices.start(node)
         self.attendance.start(node)
@@ -161,7 +164,7 @@ class HubNamespace(Guarded[HubSeat]):
 
     def _perform(self, socket: Socket[HubSeat], signed: Signed) -> Result | Awaitable[Result]:
         action = Action(
-            id=f"act_{secrets.token_urlsafe(12)}",
+            id=f"{self._id_prefix}{next(self._numbers)}",
             type=signed.type,
             payload=self.gate.read(signed),
             client_ts=signed.ts,
@@ -180,7 +183,8 @@ class HubNamespace(Guarded[HubSeat]):
     def _accepted(
         self, socket: Socket[HubSeat], action: Action, reply: Mapping[str, object]
     ) -> Ack:
-        audit.append_action(action.type, detail={"id": action.id}, **self._who(socket))
+        if audit.is_audited(action.type):
+            audit.append_action(action.type, detail={"id": action.id}, **self._who(socket))
         return Ack({"ok": True, "id": action.id, "server_time": action.at_ms, **reply})
 
     @on("heartbeat")

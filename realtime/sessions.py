@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from realtime.enginesessions import EngineSession, Routes
@@ -111,17 +112,23 @@ class Session(EngineSession):
     def _on_connect(self, event: ConnectReceived) -> None:
         namespace = self.node.namespaces[event.namespace]
         socket = Socket(namespace, self, secrets.token_urlsafe(15))
-        self._do(socket, lambda: self._join(socket, event.auth), None)
+        if self._worker is None:
+            self._run(socket, None, self._join, socket, event.auth)
+        else:
+            self._inbox.append((socket, partial(self._join, socket, event.auth), None))
 
     def _on_event(self, event: EventReceived) -> None:
         socket = self.sockets.get(event.namespace)
         if socket is None:
             return
-        if self._worker is not None and len(self._inbox) >= self.node.inbox_limit:
-            socket.namespace.throttled(socket, event.ack_id, INBOX_RETRY_MS)
-            return
         handle = socket.namespace.handle
-        self._do(socket, lambda: handle(socket, event.args, event.ack_id), event.ack_id)
+        if self._worker is None:
+            self._run(socket, event.ack_id, handle, socket, event.args, event.ack_id)
+        elif len(self._inbox) < self.node.inbox_limit:
+            step = partial(handle, socket, event.args, event.ack_id)
+            self._inbox.append((socket, step, event.ack_id))
+        else:
+            socket.namespace.throttled(socket, event.ack_id, INBOX_RETRY_MS)
 
     def _on_ack(self, event: AckReceived) -> None:
         _, answer = self._waiting_acks.get(event.ack_id, (None, None))
@@ -165,12 +172,15 @@ class Session(EngineSession):
 
     # -- handlers, one at a time
 
-    def _do(self, socket: Socket[Any], step: Step, ack_id: int | None) -> None:
-        if self._worker is not None:
-            self._inbox.append((socket, step, ack_id))
-            return
+    def _run(
+        self,
+        socket: Socket[Any],
+        ack_id: int | None,
+        step: Callable[..., Any],
+        *args: Any,  # noqa: ANN401 - whatever the step takes
+    ) -> None:
         try:
-            result: Any = step()
+            result = step(*args)
             if is_awaitable(result):
                 work = self._work(socket, result, ack_id)
                 self._worker = asyncio.get_running_loop().create_task(work)

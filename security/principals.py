@@ -1,6 +1,6 @@
 """Who speaks: the verified identity behind a request or a socket, as a plain value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = ["Kind", "Principal", "Role"]
@@ -28,11 +28,12 @@ class Principal:
     version: int
     expires_at: int
     token_id: str = ""
+    label: str = field(init=False, repr=False, compare=False)
+    """The principal of signatures and records: ``user:42``, ``engine:engine-1``."""
 
-    @property
-    def label(self) -> str:
-        """The principal of signatures and records: ``user:42``, ``engine:engine-1``."""
-        return f"{self.kind}:{self.subject}"
+    def __post_init__(self) -> None:
+        # Made once: it is asked for with every message.
+        object.__setattr__(self, "label", f"{self.kind}:{self.subject}")
 
     @property
     def user_id(self) -> int | None:

@@ -94,6 +94,8 @@ class Header(NamedTuple):
 
 
 _TYPES: Final = {packet_type.value: packet_type for packet_type in PacketType}
+# Reading `value` of a member is a Python call, felt on each packet.
+_OPENINGS: Final = {packet_type: f"4{packet_type.value}" for packet_type in PacketType}
 _EVENT: Final = PacketType.EVENT
 _BINARY_EVENT: Final = PacketType.BINARY_EVENT
 _ACK: Final = PacketType.ACK
@@ -309,6 +311,17 @@ def _check_name(args: Sequence[Any]) -> None:
 def _packet(
     plain: PacketType, binary: PacketType, namespace: str, args: Sequence[Any], ack_id: int | None
 ) -> Frames:
+    array = args if type(args) is list else list(args)
+    try:
+        text = orjson.dumps(array).decode()
+    except TypeError:  # bytes, or what nobody can write: the longer way tells
+        return _binary_packet(plain, binary, namespace, array, ack_id)
+    return (_text_frame(plain, namespace, text, ack_id),)
+
+
+def _binary_packet(
+    plain: PacketType, binary: PacketType, namespace: str, args: list[Any], ack_id: int | None
+) -> Frames:
     attachments: list[bytes] = []
 
     def placeholder(value: object) -> dict[str, bool | int]:
@@ -319,7 +332,7 @@ def _packet(
         return {"_placeholder": True, "num": len(attachments) - 1}
 
     try:
-        text = orjson.dumps(args if type(args) is list else list(args), placeholder).decode()
+        text = orjson.dumps(args, placeholder).decode()
     except TypeError as error:
         raise NotSerialisable(str(error)) from None
     if not attachments:
@@ -333,7 +346,7 @@ def _text_frame(
     packet_type: PacketType, namespace: str, json: str, ack_id: int | None = None, count: str = ""
 ) -> str:
     prefix = "" if namespace == ROOT else f"{namespace},"
-    return f"4{packet_type.value}{count}{prefix}{'' if ack_id is None else ack_id}{json}"
+    return f"{_OPENINGS[packet_type]}{count}{prefix}{'' if ack_id is None else ack_id}{json}"
 
 
 def _to_json(body: object) -> str:
