@@ -15,6 +15,8 @@ from django.conf import settings as django_settings
 
 from engine import dispatcher
 from engine.coordinator import CLOSE_REPLACED, Coordinator
+from engine.dispatch.engines import CONNECTION_CLOSED, CONNECTION_REPLACED
+from engine.door import engine_door
 from engine.outcome import Outcome
 from realtime.guard import Guard, Seat
 from realtime.handshake import Handshake
@@ -23,21 +25,22 @@ from realtime.node import Node
 from realtime.origins import own_origin
 from realtime.secured import Guarded
 from security import audit, clock, tokens
-from security.conf import HubSettings
-from security.gate import SERVICE_CODES, Door, PayloadRule, Signed
+from security.gate import Signed
 from security.limits import TokenBucket
 from security.principals import Principal
 from security.refusals import Refused
-from security.strictjson import Bounds
 
 __all__ = ["EngineNamespace"]
 
 log = logging.getLogger(__name__)
 
+CLOSE_COME_BACK: Final = 1012
 CLOSE_4409: Final = 4409
-REPORT_BYTES: Final = 16 * 1024
-RESULT_BYTES: Final = 80 * 1024  # a result of 64 KiB, escaped in JSON, with its ids
-LISTED_ATTEMPTS: Final = 1_000
+ENDED: Final[Mapping[str, int]] = {
+    CONNECTION_REPLACED: CLOSE_4409,
+    CONNECTION_CLOSED: CLOSE_COME_BACK,  # given up while the database was away
+}
+"""How a connection ends that the dispatcher no longer knows: as it is, it can do nothing more."""
 
 Decision = Callable[..., Outcome]
 
@@ -65,17 +68,23 @@ STATUS_REPORTS: Final[Mapping[str, str]] = {
 }
 """What ``job_status {status}`` stands for; a running one that has a ``progress`` is progress."""
 
-OTHER_EVENTS: Final = (
-    "engine_ready",
-    "engine_heartbeat",
-    "engine_resume",
-    "engine_draining",
-    "engine_error",
-    "telemetry",
-    "job_status",
-    "reauth",
-)
 REJECTIONS: Final[Mapping[str, str]] = {"job_status": "status_rejected"}
+
+
+Handler = Callable[["EngineNamespace", Socket["EngineSeat"], object], Awaitable[Ack]]
+
+
+def _reporting(event: str) -> Handler:
+    """The handler of one of ``REPORTS``."""
+
+    @on(event)
+    async def report(
+        namespace: "EngineNamespace", socket: Socket["EngineSeat"], message: object
+    ) -> Ack:
+        payload = await namespace.admitted(socket, event, message)
+        return await namespace.take_report(socket, event, payload)
+
+    return report
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +107,7 @@ class EngineNamespace(Guarded[EngineSeat]):
     seat_class = EngineSeat
 
     def __init__(self, guard: Guard, coordinator: Coordinator) -> None:
-        super().__init__(guard, _door(guard.settings))
+        super().__init__(guard, engine_door(guard.settings))
         self.coordinator = coordinator
         self._sockets: dict[str, Socket[EngineSeat]] = {}
 
@@ -134,7 +143,8 @@ class EngineNamespace(Guarded[EngineSeat]):
         """Greet, then watch that the engine goes on to speak."""
         await super().joined(socket)
         socket.state.heard_at = self.node.now()
-        self._watch_silence(socket)
+        if socket.connected:
+            self._watch_silence(socket)
 
     def _watch_silence(self, socket: Socket[EngineSeat]) -> None:
         due = socket.state.heard_at + self.guard.settings.disconnect_after_s
@@ -183,13 +193,13 @@ class EngineNamespace(Guarded[EngineSeat]):
                 sid_hash=hashlib.sha256(socket.id.encode()).hexdigest(),
             )
             session_id = str(outcome.reply["engine_session_id"])
+            for replaced in _listed(outcome.reply["replaced"]):
+                self.coordinator.close_engine(replaced["engine_session_id"], replaced["node"])
             if not socket.connected:  # it left while it was being noted
                 await self._note_closed(session_id)
                 raise Refused("TRY_AGAIN", reason="left")
             seat.engine_session_id = session_id
             self._sockets[session_id] = socket
-            for replaced in _listed(outcome.reply["replaced"]):
-                self.coordinator.close_engine(replaced["engine_session_id"], replaced["node"])
         return seat.engine_session_id
 
     # -- to the engine
@@ -264,12 +274,11 @@ class EngineNamespace(Guarded[EngineSeat]):
         await self.coordinator.decide(dispatcher.engine_draining, await self._prove(socket))
         return Ack({"ok": True})
 
-    @on("*")
-    async def report(self, socket: Socket[EngineSeat], event: object, *args: object) -> Ack:
-        """What the engine says of a job that it holds; no other event has a handler here."""
-        if not isinstance(event, str) or event not in REPORTS or len(args) != 1:
-            raise Refused("ENGINE_PACKET_INCOMPLETE", reason="event")
-        return await self._report(socket, event, await self.admitted(socket, event, args[0]))
+    job_ack = _reporting("job_ack")
+    job_started = _reporting("job_started")
+    job_progress = _reporting("job_progress")
+    job_completed = _reporting("job_completed")
+    job_failed = _reporting("job_failed")
 
     @on("job_status")
     async def job_status(self, socket: Socket[EngineSeat], message: object) -> Ack:
@@ -281,9 +290,15 @@ class EngineNamespace(Guarded[EngineSeat]):
             raise Refused("PAYLOAD_INVALID", reason="status")
         if event == "job_started" and "progress" in payload:
             event = "job_progress"
-        return await self._report(socket, event, payload)
+        return await self.take_report(socket, event, payload)
 
-    async def _report(self, socket: Socket[EngineSeat], event: str, payload: dict[str, Any]) -> Ack:
+    async def take_report(
+        self,
+        socket: Socket[EngineSeat],
+        event: str,
+        payload: dict[str, Any],
+    ) -> Ack:
+        """What the engine says of a job that it holds. Raises Refused."""
         report = REPORTS[event]
         _require(payload, ("job_id", "attempt_id", *report.fields))
         ids = (payload["job_id"], payload["attempt_id"])
@@ -302,11 +317,12 @@ class EngineNamespace(Guarded[EngineSeat]):
         """Trouble that belongs to no job: on record for staff."""
         payload = await self.admitted(socket, "engine_error", message)
         _require(payload, ("code", "message"), optional=("details",))
-        await self._prove(socket)
-        # As text: its keys are the engine's, and a record's keys are ours.
-        said = {"code": str(payload["code"]), "message": str(payload["message"])}
-        if "details" in payload:
+        said = {key: payload[key] for key in ("code", "message")}
+        if not all(isinstance(each, str) for each in said.values()):
+            raise Refused("PAYLOAD_INVALID", reason="words")
+        if "details" in payload:  # as text: its keys are the engine's, a record's keys are ours
             said["details"] = orjson.dumps(payload["details"]).decode()
+        await self._prove(socket)
         audit.append("engine_error", detail=said, **self._who(socket))
         return Ack({"ok": True})
 
@@ -345,26 +361,8 @@ class EngineNamespace(Guarded[EngineSeat]):
             socket.acknowledge(ack_id, {"ok": False, "error": refusal.code, **facts})
         name = REJECTIONS.get(event, f"{event or 'message'}_rejected")
         socket.emit(name, {"reason": refusal.code, **facts})
-
-
-def _door(settings: HubSettings) -> Door:
-    small = PayloadRule(max_bytes=REPORT_BYTES)
-    large = PayloadRule(max_bytes=RESULT_BYTES, bounds=Bounds(string=RESULT_BYTES))
-    listing = PayloadRule(max_bytes=RESULT_BYTES, bounds=Bounds(nodes=LISTED_ATTEMPTS * 3 + 2))
-    rules = dict.fromkeys((*REPORTS, *OTHER_EVENTS), small)
-    return Door(
-        scope="engine",
-        drift_ms=settings.service_drift_ms,
-        nonce_grace_ms=settings.nonce_grace_ms,
-        rules={
-            **rules,
-            "job_completed": large,
-            "job_status": large,
-            "engine_heartbeat": listing,
-            "engine_resume": listing,
-        },
-        codes=SERVICE_CODES,
-    )
+        if refusal.reason in ENDED:
+            socket.session.close(ENDED[refusal.reason], detail="this connection no longer counts")
 
 
 def _require(

@@ -6,6 +6,7 @@ held until its lease is over, or until the same engine comes back and says what 
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from typing import Final
 
 from django.db import transaction
 from django.db.models import DateTimeField, F, Q, Value
@@ -31,6 +32,8 @@ from engine.states import FINAL, Reason, State
 from security.refusals import Refused
 
 __all__ = [
+    "CONNECTION_CLOSED",
+    "CONNECTION_REPLACED",
     "engine_closed",
     "engine_connected",
     "engine_draining",
@@ -38,6 +41,9 @@ __all__ = [
     "engine_resume",
     "heartbeat",
 ]
+
+CONNECTION_REPLACED: Final = "connection_replaced"
+CONNECTION_CLOSED: Final = "connection_closed"
 
 
 def engine_connected(
@@ -77,8 +83,8 @@ def engine_ready(
 ) -> Outcome:
     """Take an engine's announcement: so many jobs at once, of these types.
 
-    Raises `Refused`, as the others here: `PAYLOAD_INVALID`, or `TRY_AGAIN` for a connection that
-    was closed or replaced.
+    Raises `Refused`, as the others here: `PAYLOAD_INVALID`, or `TRY_AGAIN` for a connection that is
+    over, with the reason `CONNECTION_REPLACED` or `CONNECTION_CLOSED`.
     """
     announced = {
         "capacity": read_capacity(capacity),
@@ -160,8 +166,15 @@ def engine_resume(session_id: str, attempts: object, *, now: datetime | None = N
 def _open(session_id: str) -> EngineSession:
     session = lock_engine(session_id)
     if session is None:
-        raise Refused("TRY_AGAIN", reason="this engine connection was closed or replaced")
+        raise Refused("TRY_AGAIN", reason=_why_over(session_id))
     return session
+
+
+def _why_over(session_id: str) -> str:
+    """Tell apart who was replaced from who was given up: only the latter is to come back."""
+    name = EngineSession.objects.filter(pk=session_id).values("name")
+    newer = EngineSession.objects.filter(name__in=name, closed_at=None)
+    return CONNECTION_REPLACED if newer.exists() else CONNECTION_CLOSED
 
 
 def _save(session: EngineSession, **fields: object) -> None:
