@@ -1,6 +1,6 @@
 """A bench for the job core: a person, engines and a clock that the test pushes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -129,3 +129,30 @@ class Bench:
 def bench() -> Iterator[Bench]:
     """A bench on the test's database."""
     return Bench()
+
+
+@pytest.fixture
+def make_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Make an `EngineBench` with other settings; to be called inside the test's loop."""
+    from tests.engine.engine_bench import (  # noqa: PLC0415 - it makes worlds by this module
+        EngineBench,
+        shared_connection,
+    )
+
+    made: list[EngineBench] = []
+    with shared_connection() as on_database:
+
+        def make(**options: Any) -> EngineBench:
+            made.append(EngineBench(monkeypatch, on_database=on_database, **options))
+            return made[-1]
+
+        yield make
+        for each in made:
+            each.hub.notices.stop()
+            each.hub.kicks.stop()
+
+
+@pytest.fixture
+async def hub(make_hub: Callable[..., Any]) -> Any:
+    """Both namespaces of a process; what is decided is written down, not stored."""
+    return make_hub()
