@@ -68,7 +68,8 @@ class Peer:
 
     async def request(self, method: str, body: Any = None, **query: str) -> Said:
         """Ask with a query exactly as given."""
-        answer = self._http.request(method, self._url, params=query, data=body)
+        headers = {} if body is None else {"Content-Type": "text/plain;charset=UTF-8"}
+        answer = self._http.request(method, self._url, params=query, data=body, headers=headers)
         async with asyncio.timeout(WITHIN_S), answer as said:
             return Said(said.status, await said.text(), said.headers)
 
