@@ -32,6 +32,7 @@ REALTIME = [
 TARGETS: dict[str, list[str]] = {
     "security/gate.py": ["tests/security/test_gate.py"],
     "realtime/secured.py": REALTIME,
+    "realtime/seating.py": REALTIME,
     "realtime/guard.py": REALTIME,
     "realtime/tenure.py": REALTIME,
     "realtime/roster.py": REALTIME,
