@@ -1,10 +1,15 @@
-"""A Socket.IO server for Channels, in three lines of an ``asgi.py``:
+"""A Socket.IO server for Channels, in a few lines of an ``asgi.py``:
 
     server = Server(namespaces=[Chat()])
-    websockets = URLRouter([path("socket.io/", server.websocket)])
-    application = ProtocolTypeRouter({"http": get_asgi_application(), "websocket": websockets})
+    pages = re_path("", get_asgi_application())
+    application = ProtocolTypeRouter({
+        "http": URLRouter([path("socket.io/", server.http), pages]),
+        "websocket": URLRouter([path("socket.io/", server.websocket)]),
+    })
 
-It is general: what is particular about the hub comes in as namespaces and a policy.
+``Chat`` is a ``Namespace`` (see ``realtime.namespaces``). Any Socket.IO client of protocol 5 can
+connect, by long-polling, by WebSocket, or moving from one to the other. It is general: what is
+particular about the hub comes in as namespaces and a policy.
 """
 
 import asyncio
@@ -28,7 +33,16 @@ __all__ = ["Server"]
 
 
 class Server:
-    """Namespaces, limits and a policy, mounted as ASGI applications."""
+    """Namespaces, limits and a policy, mounted as the ASGI applications ``http`` and ``websocket``.
+
+    ``namespaces``      the only ones that clients may join, one instance each
+    ``limits``          the numbers of the wire: heartbeat, payload, connect and upgrade timeouts
+    ``outbox_limits``   how much may wait for one client that does not read, before it is closed 4410
+    ``inbox_limit``     events that may wait behind one handler; more are ``throttled``, not handled
+    ``policy``          who may open a transport and how fast it may speak; by default everybody
+    ``cors``            pages of other origins that may poll; by default none
+    ``recovery``        connection state recovery, for instance ``MemoryRecovery()``; by default off
+    """
 
     def __init__(
         self,
