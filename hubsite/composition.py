@@ -13,6 +13,7 @@ from engine.actions import world_actions
 from engine.coordinator import Coordinator
 from engine.namespace import EngineNamespace
 from realtime.admission import HubPolicy
+from realtime.cors import Cors
 from realtime.guard import Guard
 from realtime.hub import HubNamespace
 from realtime.outbox import OutboxLimits
@@ -57,6 +58,7 @@ def server() -> Server:
         ),
         inbox_limit=settings.inbox_messages,
         policy=HubPolicy(guard),
+        cors=Cors(origins=settings.allowed_origins) if settings.allowed_origins else None,
     )
 
 

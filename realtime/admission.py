@@ -79,6 +79,12 @@ class HubPolicy(Policy):
         status = 429 if rule(refusal.code).retry else 403
         return Denial(status, 4, refusal.message, retry_after_ms=refusal.retry_after_ms)
 
+    def readmit(self, handshake: Handshake, session: Session) -> Denial | None:
+        """A later request of a session: the same origins; none at all is how pages poll their own."""
+        if handshake.origin is None or self._origin_allowed(handshake):
+            return None
+        return Denial(403, 4, "Forbidden")
+
     def _refusal(self, handshake: Handshake, ip: str, now: float) -> Refused | None:
         wait_ms = self._handshakes.take(ip, now)
         if wait_ms:
