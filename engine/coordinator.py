@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, ParamSpec, Protocol
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from engine import dispatcher, effects, views
 from engine.leases import RESCUE_EVERY_S
@@ -24,6 +24,9 @@ __all__ = ["CLOSE_REPLACED", "Coordinator", "EngineLines"]
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
+
+# Django's InterfaceError (a connection that broke) is no DatabaseError, as PEP 249 has it.
+DATABASE_TROUBLE: Final = (DatabaseError, InterfaceError, database.DatabaseBusy)
 
 STATUS_INTERVAL_S: Final = 0.25  # engine_status is told at most four times a second
 BUSY_INTERVAL_S: Final = 1.0  # and once a second when only jobs have moved in it
@@ -130,7 +133,7 @@ class Coordinator:
                 self.carry_out(outcome)
                 if not (outcome.deliveries or self._assign_again):
                     return
-        except (DatabaseError, database.DatabaseBusy) as error:
+        except DATABASE_TROUBLE as error:
             log.warning("nothing was assigned, the next second tries again: %s", error)
         finally:
             self._assigning = False
@@ -145,7 +148,7 @@ class Coordinator:
                 outcome = await self.decide(dispatcher.rescue)
                 more = bool(outcome.reply["more"])
             self.wake()  # a pause between attempts may be over
-        except (DatabaseError, database.DatabaseBusy) as error:
+        except DATABASE_TROUBLE as error:
             log.warning("the reaper did not reach the database: %s", error)
         finally:
             self._node.timers.after(RESCUE_EVERY_S, self._rescue_soon)
@@ -159,8 +162,13 @@ class Coordinator:
 
     async def _tell_status(self) -> None:
         self._status_due = False
-        status = await database.read(views.engine_status)
-        self._people.broadcast([EVERYBODY], "engine_status", status)
+        try:
+            status = await database.read(views.engine_status)
+        except DATABASE_TROUBLE as error:
+            log.warning("engine_status could not be read, the next second tries again: %s", error)
+            self._tell_status_soon(BUSY_INTERVAL_S)
+        else:
+            self._people.broadcast([EVERYBODY], "engine_status", status)
 
 
 def _topic(node_id: str) -> str:
