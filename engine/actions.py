@@ -7,6 +7,7 @@ from typing import Any, Final
 from engine import adapter, dispatcher
 from engine.adapter import WORLD_BOUNDS, AdmittedWorld, WorldRefused
 from engine.coordinator import Coordinator
+from engine.models import Priority
 from realtime.actions import Action, ActionType
 from realtime.guard import Seat
 from realtime.namespaces import Socket
@@ -18,6 +19,7 @@ from security.refusals import Refused
 __all__ = ["world_actions"]
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+PRIORITIES: Final = frozenset(each.name.lower() for each in Priority)
 Reply = Mapping[str, object]
 Handler = Callable[[Socket[Seat], Action], Awaitable[Reply]]
 
@@ -95,7 +97,7 @@ def _request(payload: object) -> dict[str, Any]:
         isinstance(request_id, str) and REQUEST_ID.fullmatch(request_id)
     ):
         raise Refused("payload_invalid", reason="request_id")
-    if not isinstance(priority, str):
+    if not isinstance(priority, str) or priority not in PRIORITIES:
         raise Refused("payload_invalid", reason="priority")
     return payload
 
