@@ -80,7 +80,7 @@ class HubPolicy(Policy):
         return Denial(status, 4, refusal.message, retry_after_ms=refusal.retry_after_ms)
 
     def readmit(self, handshake: Handshake, session: Session) -> Denial | None:
-        """A later request of a session: the same origins; none at all is how pages poll their own."""
+        """A later request: from the same origins. Pages name none when they poll their own."""
         if handshake.origin is None or self._origin_allowed(handshake):
             return None
         return Denial(403, 4, "Forbidden")

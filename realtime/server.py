@@ -37,8 +37,8 @@ class Server:
 
     ``namespaces``      the only ones that clients may join, one instance each
     ``limits``          the numbers of the wire: heartbeat, payload, connect and upgrade timeouts
-    ``outbox_limits``   how much may wait for one client that does not read, before it is closed 4410
-    ``inbox_limit``     events that may wait behind one handler; more are ``throttled``, not handled
+    ``outbox_limits``   how much may wait for a client that does not read: then it is closed 4410
+    ``inbox_limit``     events that may wait behind a handler; more are ``throttled``, not handled
     ``policy``          who may open a transport and how fast it may speak; by default everybody
     ``cors``            pages of other origins that may poll; by default none
     ``recovery``        connection state recovery, for instance ``MemoryRecovery()``; by default off
