@@ -60,6 +60,15 @@ class Client(asyncio.Protocol):
                 b"".join([ready.popleft() for _ in range(min(count, len(ready)))])
             )
 
+    async def act(self, kind: str, payload: object) -> None:
+        """Send one action and wait for its answer."""
+        answered = asyncio.get_running_loop().create_future()
+        self.on_ack = lambda: answered.set_result(None)
+        self.prepare(1, kind, payload)
+        self.send_prepared()
+        await answered
+        self.on_ack = _nothing
+
     def close(self) -> None:
         """Drop the connection."""
         self._transport.abort()

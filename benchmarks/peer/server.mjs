@@ -11,7 +11,7 @@ const sessionSecret = Buffer.from(SESSION_SECRET, "base64url");
 const DRIFT_MS = 15_000;
 const GRACE_MS = 5_000;
 const LARGEST_PAYLOAD = 8 * 1024;
-const CATEGORIES = { click: "pointer", inspect: "pointer", speak: "speech", presence: null };
+const CATEGORIES = { click: "pointer", inspect: "pointer", speak: "speech", room_leave: null };
 const ENVELOPE_KEYS = 5;
 const TYPE = /^[a-z][a-z0-9_]{0,63}$/;
 const NONCE = /^[A-Za-z0-9_-]{22,64}$/;
@@ -106,6 +106,23 @@ function refusalOf(seat, message, now) {
   return null;
 }
 
+function tell(socket, seat, message, { id, category, payload, now }) {
+  const rooms = [...socket.rooms].filter((room) => room !== socket.id);
+  if (rooms.length === 0) return;
+  socket.to(rooms).emit("action_update", {
+    id,
+    user_id: seat.userId,
+    username: seat.username,
+    sid: socket.id,
+    room: rooms[0],
+    type: message.type,
+    category,
+    payload,
+    client_ts: message.ts,
+    server_time: now,
+  });
+}
+
 function act(socket, seat, message, answer) {
   const now = Date.now();
   const error = refusalOf(seat, message, now);
@@ -122,20 +139,8 @@ function act(socket, seat, message, answer) {
   }
   const id = `act_${randomBytes(12).toString("base64url")}`;
   const category = CATEGORIES[message.type];
-  if (category !== null) {
-    socket.to("lobby").emit("action_update", {
-      id,
-      user_id: seat.userId,
-      username: seat.username,
-      sid: socket.id,
-      room: "lobby",
-      type: message.type,
-      category,
-      payload,
-      client_ts: message.ts,
-      server_time: now,
-    });
-  }
+  if (category === null) socket.leave(payload.room);
+  else tell(socket, seat, message, { id, category, payload, now });
   answer({ ok: true, id, server_time: now });
 }
 

@@ -1,0 +1,256 @@
+"""``python -m benchmarks.builds``: what a job costs, and whether that grows with finished jobs.
+
+Many builds run through the dispatcher, with a stub for an engine that reports at once. Printed are
+processor and wall time per job of the first and of the last fifth, and the database's own plan for
+each query of dispatch, reaper and feed. Exit code 1 if the last fifth costs more than
+``--growth`` times the first, or a plan walks through a whole table of jobs, builds or events.
+
+    python -m benchmarks.builds --builds 500 --jobs 20
+    DATABASE_URL=postgresql://... python -m benchmarks.builds
+"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+LARGE: Final = ("engine_job", "engine_jobevent", "engine_build", "engine_feedevent")
+"""Tables that grow with finished jobs; nothing that runs for each job may walk through one."""
+
+IN_FLIGHT: Final = 4  # builds at once, as one person may have
+CAPACITY: Final = 8
+FIFTHS: Final = 5
+READ: Final = ("SELECT", "UPDATE", "DELETE")
+
+
+@dataclass(slots=True)
+class Costs:
+    """Processor and wall seconds of each build, in their order, and queries by statement."""
+
+    cpu_s: list[float] = field(default_factory=list)
+    wall_s: list[float] = field(default_factory=list)
+    queries: int = 0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Add what happens inside as one entry."""
+        cpu, wall = time.process_time(), time.perf_counter()
+        yield
+        self.cpu_s.append(time.process_time() - cpu)
+        self.wall_s.append(time.perf_counter() - wall)
+
+    def fifths(self, jobs: int) -> dict[str, dict[str, float]]:
+        """Milliseconds per job, of the first and of the last fifth."""
+        size = max(1, len(self.cpu_s) // FIFTHS)
+        return {
+            name: {
+                "cpu_ms": _per_job(self.cpu_s[part], jobs),
+                "wall_ms": _per_job(self.wall_s[part], jobs),
+            }
+            for name, part in (("first", slice(0, size)), ("last", slice(-size, None)))
+        }
+
+
+def _per_job(seconds: list[float], jobs: int) -> float:
+    return round(1000 * sum(seconds) / len(seconds) / jobs, 3)
+
+
+def main() -> int:
+    """Run, print, return the exit code."""
+    options = _options()
+    _set_up()
+    bench = _Bench(jobs=options.jobs)
+    costs = bench.run(options.builds)
+    fifths = costs.fifths(options.jobs * IN_FLIGHT)
+    plans = _plans(bench)
+    walks = [plan["sql"] for plan in plans if plan["walks"]]
+    growth = fifths["last"]["cpu_ms"] / fifths["first"]["cpu_ms"]
+    report = {
+        "vendor": bench.vendor,
+        "builds": options.builds,
+        "jobs_per_build": options.jobs,
+        "per_job": fifths,
+        "growth": round(growth, 3),
+        "queries_per_job": round(costs.queries / options.builds / options.jobs, 1),
+        "plans": plans,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2))
+    sys.stdout.write(_shown(report) + "\n")
+    return int(growth > options.growth or bool(walks))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.builds", description=__doc__)
+    parser.add_argument("--builds", type=int, default=500)
+    parser.add_argument("--jobs", type=int, default=20, help="of each build, at least 3")
+    parser.add_argument("--growth", type=float, default=1.25, help="most of last by first fifth")
+    parser.add_argument("--json", type=Path, help="write everything here")
+    return parser.parse_args()
+
+
+def _set_up() -> None:
+    """Choose settings with limits out of the way, and a database of our own unless one is given."""
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "hubsite.settings",
+        "HUB_DEVELOPMENT_KEYS": "1",
+        "HUB_DATA_DIR": tempfile.mkdtemp(prefix="hub-builds-"),
+        "HUB_BUILDS_IN_FLIGHT": "1000000",
+        "HUB_QUEUED_JOBS": "1000000",
+        "DEBUG": "0",
+    }
+    import django  # noqa: PLC0415 - the variables come first
+
+    django.setup()
+    from django.core.management import call_command  # noqa: PLC0415 - as above
+
+    call_command("migrate", verbosity=0)
+
+
+class _Bench:
+    """One person, one engine that is done at once, and the hub between them."""
+
+    def __init__(self, *, jobs: int) -> None:
+        from django.contrib.auth import get_user_model  # noqa: PLC0415 - Django is set up by now
+        from django.db import connection  # noqa: PLC0415 - as above
+
+        from engine import adapter, dispatcher, feed  # noqa: PLC0415 - as above
+
+        self.dispatcher, self.feed, self.connection = dispatcher, feed, connection
+        self.vendor = connection.vendor
+        self.world = adapter.admit(_world(jobs - 2))
+        name = f"bench-{secrets.token_hex(4)}"
+        self.user_id = get_user_model().objects.create_user(name).pk
+        proved = dispatcher.engine_connected(name, node="n", sid_hash="s")
+        self.session = str(proved.reply["engine_session_id"])
+        types = ["BUILD_SCENE", "LOAD_ASSETS", "SPAWN_ENTITY"]
+        dispatcher.engine_ready(self.session, capacity=CAPACITY, job_types=types, version="1")
+
+    def run(self, builds: int) -> Costs:
+        """Run builds a few at a time, to their ends."""
+        costs = Costs()
+
+        def counted(execute: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401 - Django's own hook
+            costs.queries += 1
+            return execute(*args)
+
+        with self.connection.execute_wrapper(counted):
+            for _ in range(builds // IN_FLIGHT):
+                with costs.measured():
+                    self.round()
+        return costs
+
+    def round(self) -> None:
+        """Submit some builds and run all their jobs, as the coordinator does."""
+        head = self.feed.position(self.user_id).head
+        for _ in range(IN_FLIGHT):
+            self.dispatcher.submit(self.user_id, self.world)
+        while given := self.dispatcher.assign().deliveries:
+            for delivery in given:
+                self._work(delivery.body["job_id"], delivery.body["attempt_id"])
+            self.dispatcher.heartbeat(self.session, [])
+            self.dispatcher.rescue()
+            head = self._read(head)
+
+    def _work(self, job_id: str, attempt_id: str) -> None:
+        claim = (self.session, job_id, attempt_id)
+        self.dispatcher.report_ack(*claim)
+        self.dispatcher.report_started(*claim)
+        self.dispatcher.report_progress(*claim, 50)
+        self.dispatcher.report_completed(*claim, {"done": True})
+
+    def _read(self, after: int) -> int:
+        """Hear of the feed as a process does: the counter first, then what is new."""
+        epoch, head = self.feed.heads([self.user_id])[self.user_id]
+        self.feed.read(self.user_id, epoch, after)
+        return int(head)
+
+
+def _world(entities: int) -> dict[str, Any]:
+    box = {
+        "type": "object",
+        "transform": {"position": [0, 0, 0], "rotation": [0, 0, 0], "scale": [1, 1, 1]},
+        "material": {"shader": "standard", "texture": "wood", "color": [1, 1, 1]},
+        "components": {"mesh": "box", "collider": "box"},
+    }
+    return {
+        "schema_version": "1.0",
+        "world": {"id": "world_bench", "name": "Bench", "gravity": [0, -9.81, 0]},
+        "scene": {"id": "scene_bench", "ambientLight": [1, 1, 1], "skybox": "dusk"},
+        "entities": [{"id": f"box_{index}", **box} for index in range(entities)],
+    }
+
+
+# Plans.
+
+
+def _plans(bench: _Bench) -> list[dict[str, Any]]:
+    """Return the plan of every statement that one more round makes, each statement once."""
+    seen: dict[str, Any] = {}
+
+    def noted(execute: Callable[..., Any], sql: str, params: Any, *rest: Any) -> Any:  # noqa: ANN401 - Django's own hook
+        if sql.startswith(READ):
+            seen.setdefault(_shape(sql), (sql, params))
+        return execute(sql, params, *rest)
+
+    if bench.vendor == "postgresql":
+        with bench.connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    with bench.connection.execute_wrapper(noted):
+        bench.round()
+    return [_plan(bench.connection, sql, params) for sql, params in seen.values()]
+
+
+def _shape(sql: str) -> str:
+    """A statement without the number of its parameters."""
+    while "%s, %s" in sql:
+        sql = sql.replace("%s, %s", "%s")
+    return sql
+
+
+def _plan(connection: Any, sql: str, params: Any) -> dict[str, Any]:  # noqa: ANN401 - a database connection
+    explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{explain} {sql}", params)
+        lines = [str(row[-1]) for row in cursor.fetchall()]
+    walks = any(_walks(line, connection.vendor) for line in lines)
+    return {"sql": _shape(sql)[:400], "plan": lines, "walks": walks}
+
+
+def _walks(line: str, vendor: str) -> bool:
+    """Whether a line of a plan reads a large table from end to end."""
+    if vendor == "sqlite":
+        words = line.replace('"', "").split()
+        return words[:1] == ["SCAN"] and words[1] in LARGE
+    return any(f"Seq Scan on {table} " in line for table in LARGE)
+
+
+def _shown(report: dict[str, Any]) -> str:
+    first, last = report["per_job"]["first"], report["per_job"]["last"]
+    lines = [
+        (
+            f"{report['builds']} builds of {report['jobs_per_build']} jobs on {report['vendor']}: "
+            f"{report['queries_per_job']} queries per job"
+        ),
+        f"  first fifth  {first['cpu_ms']:.2f} ms CPU  {first['wall_ms']:.2f} ms per job",
+        (
+            f"  last fifth   {last['cpu_ms']:.2f} ms CPU  {last['wall_ms']:.2f} ms per job"
+            f"  ({report['growth']} times the first)"
+        ),
+    ]
+    for plan in report["plans"]:
+        mark = "WALKS " if plan["walks"] else "      "
+        lines += ["", mark + plan["sql"][:160], *(f"          {line}" for line in plan["plan"])]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
