@@ -1,5 +1,7 @@
 """An HTTP request's body and its answer over ASGI, small and never cached, for long-polling."""
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +16,7 @@ __all__ = [
     "ClientGone",
     "Receive",
     "Send",
+    "deny",
     "read_body",
     "refusal",
     "until_gone",
@@ -26,6 +29,7 @@ Headers = list[tuple[bytes, bytes]]
 
 PLAIN: Final = b"text/plain; charset=UTF-8"
 JSON: Final = b"application/json"
+CLOSE_TRY_AGAIN_LATER: Final = 1013
 # How many times the limit is read of a body that is too large, before its client is cut off.
 PATIENCE: Final = 4
 
@@ -103,3 +107,12 @@ async def until_gone(receive: Receive, gone: Callable[[], None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass  # the request's own empty body comes first
     gone()
+
+
+async def deny(denial: Denial, scope: dict[str, Any], send: Send) -> None:
+    """Refuse a WebSocket with an HTTP status where the server can, else with a bare close."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN_LATER})
+        return
+    with contextlib.suppress(OSError, asyncio.CancelledError):
+        await refusal(denial).send(send, [], kind="websocket.http.response")

@@ -80,6 +80,10 @@ class Bus:
         envelope = {"type": "hub", "topic": topic, "origin": self.node_id, "body": dict(message)}
         self._queue("group_send", group_name(topic), envelope)
 
+    async def carried(self) -> None:
+        """Return when the layer has taken, or lost, all that was published until now."""
+        await self._operations.join()
+
     def _queue(self, operation: str, *args: object) -> None:
         if not self.shared:
             return
@@ -111,6 +115,8 @@ class Bus:
                 self.healthy = False
                 self.dropped += 1
                 log.warning("the channel layer failed at %s", operation, exc_info=True)
+            finally:
+                self._operations.task_done()
 
     async def _read(self, channel: str) -> None:
         while True:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from channels.consumer import AsyncConsumer
 
-from realtime.answers import Receive, Send, refusal
+from realtime.answers import Receive, Send, deny
 from realtime.denials import BAD_REQUEST, UNKNOWN_SID, malformed, unsupported
 from realtime.direct import DirectOutbox
 from realtime.handshake import Denial, Handshake
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # the server makes consumers; they are handed to it as argume
 __all__ = ["WebSocketConsumer"]
 
 CLOSE_NORMAL = 1000
-CLOSE_TRY_AGAIN_LATER = 1013
 
 
 class WebSocketConsumer(AsyncConsumer):
@@ -40,8 +39,10 @@ class WebSocketConsumer(AsyncConsumer):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
         """Serve one connection."""
-        await receive()
         handshake, node = Handshake.from_scope(scope), self.server.node()
+        if await node.carried(handshake, scope, receive, send):
+            return
+        await receive()
         denial = await self._denial(handshake, node)
         if denial is not None:
             await deny(denial, scope, send)
@@ -129,12 +130,3 @@ class WebSocketConsumer(AsyncConsumer):
             return False
         finally:
             polling.stay()
-
-
-async def deny(denial: Denial, scope: dict[str, Any], send: Send) -> None:
-    """Refuse a WebSocket with an HTTP status where the server can, else with a bare close."""
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN_LATER})
-        return
-    with contextlib.suppress(OSError, asyncio.CancelledError):
-        await refusal(denial).send(send, [], kind="websocket.http.response")

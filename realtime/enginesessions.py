@@ -4,7 +4,6 @@ What is in the messages is the business of subclasses: ``realtime.sessions`` spe
 ``realtime.engineserver`` hands bare messages to a callback.
 """
 
-import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -61,7 +60,7 @@ class EngineSession:
     def __init__(self, node: "Node", handshake: Handshake) -> None:
         self.node = node
         self.handshake = handshake
-        self.id = secrets.token_urlsafe(18)
+        self.id = node.sids.make()
         self.opened_at = node.now()
         self.received = 0
         self.transport: Transport | None = None

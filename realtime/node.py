@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from realtime.answers import Receive, Send
 from realtime.bus import Bus
 from realtime.enginesessions import EngineSession, Transport
 from realtime.fanout import Fanout
@@ -15,6 +16,8 @@ from realtime.outbox import OutboxLimits
 from realtime.policy import Policy
 from realtime.protocol import Closed, CloseReason, Limits
 from realtime.recovery import Recovery
+from realtime.relay import Application, Relay
+from realtime.sids import Sids
 from realtime.timers import Timers
 
 __all__ = ["Node"]
@@ -39,7 +42,9 @@ class Node:
         inbox_limit: int,
         policy: Policy,
         opening: Opening,
+        applications: Mapping[str, Application],
         recovery: Recovery | None = None,
+        relay_key: bytes | None = None,
     ) -> None:
         self.id = f"n_{secrets.token_urlsafe(9)}"
         self.loop = asyncio.get_running_loop()
@@ -54,6 +59,9 @@ class Node:
         self._opening = opening
         self.timers = Timers(self.loop)
         self.bus = Bus(self.id)
+        relayed = self.bus.shared and relay_key is not None
+        self.sids = Sids(self.id, relay_key if relayed else None)
+        self._relay = Relay(self.bus, applications) if relayed else None
         # Among several processes, one that keeps events to itself would restore with gaps.
         self.recovery = recovery if recovery and recovery.shared >= self.bus.shared else None
         self.fanout = Fanout(self.bus, recovery=self.recovery, now=self.now)
@@ -63,8 +71,23 @@ class Node:
     def start(self) -> None:
         """Join the bus and let each namespace begin."""
         self.bus.start()
+        if self._relay is not None:
+            self._relay.start()
         for namespace in self.namespaces.values():
             namespace.bind(self)
+
+    async def carried(
+        self, handshake: Handshake, scope: dict[str, Any], receive: Receive, send: Send
+    ) -> bool:
+        """Serve a request by the process that owns its session, if that is another one."""
+        sid = handshake.query.get("sid")
+        if self._relay is None or sid is None or sid in self.sessions:
+            return False
+        owner = self.sids.owner(sid)
+        if owner is None or owner == self.id:
+            return False
+        await self._relay.carry(owner, scope, receive, send)
+        return True
 
     def open(self, handshake: Handshake) -> EngineSession:
         """A new session; its transport is still to come."""
@@ -113,5 +136,7 @@ class Node:
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._relay is not None:
+            await self._relay.stop()
         self.timers.stop()
         await self.bus.stop()

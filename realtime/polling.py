@@ -52,6 +52,8 @@ class PollingConsumer(AsyncConsumer):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
         """Serve one request."""
         handshake = Handshake.from_scope(scope)
+        if await self.server.node().carried(handshake, scope, receive, send):
+            return
         cors = self.server.cors
         headers = [] if cors is None else cors.headers(handshake.origin)
         if scope["method"] == "OPTIONS" and cors is not None:

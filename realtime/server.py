@@ -42,6 +42,8 @@ class Server:
     ``policy``          who may open a transport and how fast it may speak; by default everybody
     ``cors``            pages of other origins that may poll; by default none
     ``recovery``        connection state recovery, for instance ``MemoryRecovery()``; by default off
+    ``relay_key``       a secret that all processes of a site share: with it, and a channel layer
+                        between them, any process takes any request, behind any round-robin proxy
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Server:
         policy: Policy | None = None,
         cors: Cors | None = None,
         recovery: Recovery | None = None,
+        relay_key: bytes | None = None,
     ) -> None:
         self.namespaces = {namespace.name: namespace for namespace in namespaces}
         self.limits = limits or Limits()
@@ -62,6 +65,7 @@ class Server:
         self.policy = policy or Policy()
         self.cors = cors
         self.recovery = recovery
+        self._relay_key = relay_key
         self._node: Node | None = None
         self.websocket = WebSocketConsumer.as_asgi(server=self)
         self.http = PollingConsumer.as_asgi(server=self)
@@ -81,7 +85,9 @@ class Server:
                 inbox_limit=self.inbox_limit,
                 policy=self.policy,
                 opening=self.open,
+                applications={"http": self.http, "websocket": self.websocket},
                 recovery=self.recovery,
+                relay_key=self._relay_key,
             )
             self._node.start()
         return self._node

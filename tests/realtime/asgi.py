@@ -160,9 +160,11 @@ async def connect(
     facts = scope("websocket", query, headers, extensions=extensions)
     socket.inbox.put_nowait({"type": "websocket.connect"})
     socket.task = asyncio.create_task(server.websocket(facts, socket.receive, socket.deliver))
+    async with asyncio.timeout(WITHIN_S):
+        first = await socket.frames.get()
+    if first["type"] != "websocket.accept":
+        socket.frames._queue.appendleft(first)  # type: ignore[attr-defined]  # to put it back
     await settle()
-    if socket.frames._queue[0]["type"] == "websocket.accept":  # type: ignore[attr-defined]  # to peek
-        socket.frames.get_nowait()
     try:
         yield socket
     finally:

@@ -1,0 +1,198 @@
+"""Two processes without sticky sessions: either takes any request of any session."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+
+from realtime import bus, relay
+from realtime.engineserver import EngineServer, MessageSession
+from realtime.protocol import Frame, Limits
+from realtime.sids import Sids
+from tests.realtime.asgi import EIO, HttpAnswer, WebSocket, connect, request
+from tests.realtime.layer import Layer
+
+KEY = b"k" * 32
+POLLING = EIO.format("polling")
+WEBSOCKET = EIO.format("websocket")
+
+
+def echo(session: MessageSession, message: Frame) -> None:
+    session.send(message)
+
+
+@pytest.fixture
+def layer(monkeypatch: pytest.MonkeyPatch) -> Layer:
+    layer = Layer()
+    monkeypatch.setattr(bus, "get_channel_layer", lambda: layer)
+    return layer
+
+
+@pytest.fixture
+async def sites(layer: Layer) -> AsyncIterator[tuple[EngineServer, EngineServer]]:
+    """The owner of all sessions, and another process."""
+    limits = Limits(upgrade_timeout_ms=500)
+    pair = tuple(EngineServer(on_message=echo, limits=limits, relay_key=KEY) for _ in range(2))
+    for site in pair:
+        site.node()
+    await quiet()
+    yield pair[0], pair[1]
+    for site in pair:
+        await site.shutdown(deadline_s=0)
+
+
+async def quiet() -> None:
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def open_polling(server: EngineServer) -> str:
+    answer = await request(server, "GET", POLLING)
+    sid: str = orjson.loads(answer.body[1:])["sid"]
+    return sid
+
+
+async def poll(server: EngineServer, sid: str, **options: Any) -> HttpAnswer:
+    return await request(server, "GET", f"{POLLING}&sid={sid}", **options)
+
+
+async def post(server: EngineServer, sid: str, *chunks: bytes) -> HttpAnswer:
+    return await request(server, "POST", f"{POLLING}&sid={sid}", *chunks)
+
+
+async def probe(socket: WebSocket) -> None:
+    socket.send("2probe")
+    assert await socket.next() == "3probe"
+
+
+Sites = tuple[EngineServer, EngineServer]
+
+
+async def test_polls_and_posts_are_served_by_either_process(sites: Sites) -> None:
+    sid = await open_polling(sites[0])
+    assert (await post(sites[1], sid, b"4a\x1e", b"bAQID")).body == "ok"
+    answer = await poll(sites[1], sid)
+    assert (answer.body, answer.headers["cache-control"]) == ("4a\x1ebAQID", "no-store")
+    waiting = asyncio.create_task(poll(sites[1], sid))
+    await quiet()
+    assert (await post(sites[0], sid, b"4b")).body == "ok"
+    assert (await waiting).body == "4b"
+
+
+async def test_a_poll_given_up_elsewhere_ends_the_session(sites: Sites) -> None:
+    sid = await open_polling(sites[0])
+    gone = asyncio.Event()
+    waiting = asyncio.create_task(poll(sites[1], sid, gone=gone))
+    await quiet()
+    gone.set()
+    await waiting
+    await quiet()
+    assert (sites[0].node().sessions, (await poll(sites[1], sid)).code) == ({}, 1)
+
+
+async def test_an_upgrade_is_served_by_either_process_in_order(sites: Sites) -> None:
+    sid = await open_polling(sites[0])
+    async with connect(sites[1], f"{WEBSOCKET}&sid={sid}") as socket:
+        await probe(socket)
+        await post(sites[0], sid, b"4a\x1ebAQID")
+        socket.send("5", *(f"4{number}" for number in range(100)))
+        got = [await socket.next() for _ in range(102)]
+        assert got == ["4a", b"\x01\x02\x03", *(f"4{number}" for number in range(100))]
+        assert (await poll(sites[1], sid)).code == 3
+    await quiet()
+    assert sites[0].node().sessions == {}
+
+
+async def test_a_session_that_ends_closes_its_relayed_websocket(sites: Sites) -> None:
+    sid = await open_polling(sites[0])
+    async with connect(sites[1], f"{WEBSOCKET}&sid={sid}") as socket:
+        await probe(socket)
+        socket.send("5", "abc")
+        assert await socket.close_code() == 1000
+
+
+@pytest.mark.parametrize("change", [lambda sid: sid[:-1] + "_", lambda sid: f"x{sid}", str.upper])
+async def test_an_id_that_nobody_made_is_carried_nowhere(
+    sites: Sites, layer: Layer, change: Any
+) -> None:
+    sid = change(await open_polling(sites[0]))
+    assert (await poll(sites[1], sid)).code == 1
+    assert sites[1].node()._relay._lines == {}  # type: ignore[union-attr]  # there is one
+
+
+async def test_an_owner_that_is_gone_answers_unknown_session(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "OPENS_S", 0.02)
+    sid = Sids("n_dead", KEY).make()
+    assert (await poll(sites[1], sid)).code == 1
+    async with connect(sites[1], f"{WEBSOCKET}&sid={sid}") as socket:
+        assert await socket.close_code() == 1013
+
+
+async def test_an_owner_that_falls_silent_ends_the_connection(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "SILENCE_S", 0.05)
+    sid = await open_polling(sites[0])
+    async with connect(sites[1], f"{WEBSOCKET}&sid={sid}") as socket:
+        assert await socket.close_code() == 1013
+
+
+async def test_beats_keep_a_quiet_line_open(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "SILENCE_S", 0.1)
+    monkeypatch.setattr(relay, "BEAT_S", 0.01)
+    sid = await open_polling(sites[0])
+    waiting = asyncio.create_task(poll(sites[1], sid))
+    await asyncio.sleep(0.3)
+    await post(sites[0], sid, b"4late")
+    assert (await waiting).body == "4late"
+
+
+async def test_a_lost_message_ends_the_connection_and_the_session(
+    sites: Sites, layer: Layer
+) -> None:
+    sid = await open_polling(sites[0])
+    async with connect(sites[1], f"{WEBSOCKET}&sid={sid}") as socket:
+        await probe(socket)
+        socket.send("5", "4a")
+        assert await socket.next() == "4a"
+        layer.fails = 1
+        socket.send("4lost", "4after")
+        assert await socket.close_code() == 1013
+    await quiet()
+    assert sites[0].node().sessions == {}
+
+
+async def test_nothing_is_left_when_the_connections_end(sites: Sites) -> None:
+    sid = await open_polling(sites[0])
+    for _ in range(20):
+        await post(sites[1], sid, b"4a")
+        await poll(sites[1], sid)
+    await quiet()
+    lines = [site.node()._relay for site in sites]
+    assert [(each._lines, each._tasks) for each in lines if each] == [({}, set())] * 2
+
+
+# The ids
+
+
+def test_an_id_names_its_owner_to_those_who_have_the_key() -> None:
+    sids = Sids("n_a-b_c", KEY)
+    sid = sids.make()
+    assert (sids.owner(sid), Sids("n_other", KEY).owner(sid)) == ("n_a-b_c", "n_a-b_c")
+    assert Sids("n_a-b_c", b"x" * 32).owner(sid) is None
+    assert sids.make() != sid
+
+
+@pytest.mark.parametrize("sid", ["", ".", "..", "n_a.b.c", "é.é.é"])
+def test_an_id_that_was_made_up_has_no_owner(sid: str) -> None:
+    assert Sids("n_a", KEY).owner(sid) is None
+
+
+def test_without_a_key_ids_are_only_random() -> None:
+    sid = Sids("n_a").make()
+    assert (len(base64.urlsafe_b64decode(sid)), Sids("n_a").owner(sid)) == (18, None)
