@@ -27,8 +27,18 @@ CLOSE_POLICY: Final = 1008
 # uvicorn and websockets log several lines for each connection, which has audit rows of its own.
 LOGGER: Final = "hub.websocket"
 
+# uvicorn writes a traceback for each peer that sends no UTF-8: on record as a violation already.
+PEER_FAULT: Final = "Invalid UTF-8 sequence"
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line says something of the hub, and not only of what a peer sent."""
+    return not str(record.msg).startswith(PEER_FAULT)
+
+
 log = logging.getLogger(LOGGER)
 log.setLevel(logging.WARNING)
+log.addFilter(is_ours)
 
 
 class HubWebSocket(WebSocketsSansIOProtocol):

@@ -32,10 +32,11 @@ EVENT: Final = socketio.PacketType.EVENT
 BINARY_EVENT: Final = socketio.PacketType.BINARY_EVENT
 TOKEN_PARAMETERS: Final = frozenset({"token", "access", "access_token", "auth", "jwt"})
 TOKEN_VALUE: Final = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
-# RFC 6455, 7.4.1: how a server closes after bytes that are no UTF-8, or after too many of them.
+# RFC 6455, 7.4.1: how a server closes after bytes that are no frame, no UTF-8, or too many.
 SERVER_FAULTS: Final = {
     "code 1002": "malformed",
     "code 1007": "malformed",
+    "code 1008": "malformed",
     "code 1009": "payload_too_large",
 }
 RESTART_RETRY_MS: Final = 2_000

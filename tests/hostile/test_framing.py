@@ -26,6 +26,9 @@ def websocket_frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes
     return head + size + b"\0" * 4 + payload
 
 
+EMPTY_FRAGMENT = websocket_frame(CONTINUE, b"", final=False)
+
+
 @pytest.mark.parametrize("case", FRAMINGS, ids=lambda case: case.name)
 async def test_a_hostile_frame_ends_its_connection_only(
     stage: Stage, bystander: Member, case: Framing
@@ -94,6 +97,12 @@ async def test_binary_is_malformed_here_and_the_connection_goes_on(
             "payload_too_large",
         ),
         ("two million bytes", [websocket_frame(BINARY, b"\0" * 2**21)], 1009, "payload_too_large"),
+        (
+            "two thousand empty fragments",
+            [websocket_frame(TEXT, b"4", final=False), *[EMPTY_FRAGMENT] * 2_000],
+            1008,
+            "malformed",
+        ),
         ("a reserved opcode", [websocket_frame(0x3, b"x")], 1002, "malformed"),
     ],
 )  # fmt: skip

@@ -25,9 +25,9 @@ def strict() -> Iterator[Stage]:
     with staged(
         HUB_CONNECT_DEADLINE_S="1",
         HUB_PING_INTERVAL_S="1",
-        HUB_PING_TIMEOUT_S="1",
-        HUB_INACTIVE_AFTER_S="2",
-        HUB_DISCONNECT_AFTER_S="4",
+        HUB_PING_TIMEOUT_S="2",
+        HUB_INACTIVE_AFTER_S="3",
+        HUB_DISCONNECT_AFTER_S="6",
         HUB_HANDSHAKE_BURST="30",
         HUB_HANDSHAKES_PER_S="1",
         HUB_NONCE_CAPACITY="60",

@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 
+from realtime import node
 from realtime.admission import HubPolicy
 from realtime.guard import Guard
 from realtime.handshake import Handshake
 from realtime.hub import HubNamespace
-from realtime.node import Node
-from realtime.outbox import OutboxLimits
 from realtime.protocol import CloseReason, Frame, Limits
-from realtime.sessions import Session
+from realtime.server import Server
 from realtime.state.memory import MemoryNonceStore
 from realtime.timers import Timers
 from security import audit, clock, database, sessions, tokens, violations
@@ -255,19 +254,15 @@ class Bench:
             self.guard, actions={}, feed=self.shelf, greetings={}, **(options or {})
         )
         self.policy = HubPolicy(self.guard)
-        self.node = Node(
-            namespaces={"/": self.hub},
+        patch.setattr(node, "Timers", lambda _loop: Timers(self.time))  # type: ignore[arg-type]  # stands in for a loop
+        self.node = Server(
+            namespaces=[self.hub],
             limits=Limits(
                 ping_interval_ms=3_600_000, connect_timeout_ms=5_000, max_payload=1_000_000
             ),
-            outbox_limits=OutboxLimits(),
-            inbox_limit=256,
             policy=self.policy,
-            opening=Session,
-        )
+        ).node()
         self.node.now = self.time.time
-        self.node.timers = Timers(self.time)  # type: ignore[arg-type]  # stands in for a loop
-        self.node.start()
 
     def add(self, token: str, user_id: int, *, role: Any = "user", session: str = "") -> Principal:
         """A person whom this token stands for."""

@@ -178,7 +178,9 @@ async def test_what_breaks_the_protocol_closes_and_is_recorded_once(
     ("detail", "kinds"),
     [
         ("code 1009", ["payload_too_large"]),
+        ("code 1002", ["malformed"]),
         ("code 1007", ["malformed"]),
+        ("code 1008", ["malformed"]),
         ("code 1000", []),
         ("code 1001", []),
         ("code 1005", []),
