@@ -98,7 +98,7 @@ class Guard:
     ) -> Incident:
         """A refusal as it is recorded.
 
-        Without a ``principal`` it is about whoever was the first to be proved on the connection,
+        Without a ``principal`` it is about whoever was the last to be proved on the connection,
         and about its address where nobody was.
         """
         principal = principal or wire.principal

@@ -75,7 +75,7 @@ class Guarded(Namespace[T], Generic[T]):
         client_nonce = self.check_auth(auth)
         began = self.node.now()
         principal = await self._principal(auth["token"] if auth else None)
-        wire.principal = wire.principal or principal
+        wire.principal = principal
         # From here on nothing waits, so what is counted and what is taken are one step.
         self.admit(socket, principal)
         if self.guard.roster.ended_since(principal, began):

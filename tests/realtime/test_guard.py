@@ -131,7 +131,7 @@ def test_budgets_are_bounded_and_the_least_recently_charged_goes_first() -> None
     assert "s0" not in guarded._budgets
 
 
-def test_an_incident_is_about_the_principal_that_is_named_or_the_first_of_its_connection() -> None:
+def test_an_incident_is_about_the_principal_that_is_named_or_the_last_of_its_connection() -> None:
     guarded, at = guard(), seat()
     nobody = guarded.incident(Refused("malformed"), wire=at.wire)
     assert (nobody.principal, nobody.user_id, nobody.login_session) == ("", None, "")

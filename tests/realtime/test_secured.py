@@ -423,6 +423,26 @@ async def test_a_spent_budget_says_goodbye_closes_and_keeps_the_session_out(benc
     assert (await bench.peer().connect("ada"))["principal"] == "user:1"
 
 
+async def test_the_goodbye_of_a_spent_budget_names_the_penalty_and_no_other_does(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(penalty_s=600.0)
+    peer, other = await bench.joined("ada"), await bench.joined("grace")
+    peer.session.close(4429)
+    other.session.close(1012)
+    assert peer.heard("goodbye")[0]["retry_after_ms"] >= 600_000
+    assert other.heard("goodbye")[0]["retry_after_ms"] < 600_000
+
+
+async def test_a_fault_is_that_of_whoever_joined_last_on_the_connection(bench: Bench) -> None:
+    peer = await bench.joined("ada")
+    peer.send("41")
+    await peer.connect("grace")
+    peer.send("9")
+    await settle()
+    assert [(each.kind, each.principal) for each in bench.incidents] == [("malformed", "user:2")]
+
+
 async def test_a_handler_that_raises_is_our_fault_on_record_and_ends_only_its_socket(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
