@@ -1,6 +1,7 @@
 """What one process has once: its sessions, rooms, timers, and its one channel on the layer."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # How long the last words of a closed polling session wait for its next poll, as in the Node server.
 LINGER_S = 30.0
+
+REACHABLE_S = 2.0
 
 Opening = Callable[["Node", Handshake], EngineSession]
 
@@ -88,6 +91,13 @@ class Node:
             return False
         await self._relay.carry(owner, scope, receive, send)
         return True
+
+    async def reachable(self) -> None:
+        """Return when other processes can reach this one; when the layer is down, after a while."""
+        if self._relay is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REACHABLE_S):
+                    await self.bus.carried()
 
     def open(self, handshake: Handshake) -> EngineSession:
         """A new session; its transport is still to come."""

@@ -87,6 +87,7 @@ class PollingConsumer(AsyncConsumer):
         denial = await node.policy.admit(handshake, now=node.now()) or unsupported(handshake)
         if denial is not None:
             return refusal(denial)
+        await node.reachable()  # for its next poll may come to another process
         session = node.open(handshake)
         transport = LongPolling(limits=node.outbox_limits, on_slow=session.is_slow)
         session.open(transport)

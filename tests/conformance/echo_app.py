@@ -9,7 +9,8 @@ it from the root of the repository:
     daphne tests.conformance.echo_app:application
 
 ``ECHO_PING_INTERVAL_MS``, ``ECHO_PING_TIMEOUT_MS`` and ``ECHO_CONNECT_TIMEOUT_MS`` are its times,
-``ECHO_RECOVERY=1`` turns connection state recovery on.
+``ECHO_RECOVERY=1`` turns connection state recovery on. With ``ECHO_REDIS_URL`` processes serve
+one another's sessions.
 """
 
 import asyncio
@@ -30,8 +31,19 @@ from realtime.server import Server
 
 __all__ = ["application"]
 
+REDIS_URL = os.environ.get("ECHO_REDIS_URL", "")
+RELAY_KEY = b"every process of this fixture has this key" if REDIS_URL else None
+LAYER = {
+    "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+    "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}]},
+}
+
 if not settings.configured:  # Channels wants Django, the layer needs nothing of it
-    settings.configure(SECRET_KEY="not a secret: nothing is signed here", ALLOWED_HOSTS=["*"])
+    settings.configure(
+        SECRET_KEY="not a secret: nothing is signed here",
+        ALLOWED_HOSTS=["*"],
+        CHANNEL_LAYERS={"default": LAYER} if REDIS_URL else {},
+    )
     django.setup()
 
 
@@ -91,12 +103,15 @@ limits = Limits(
 )
 # An echo owes its peer all that it was sent: several messages of the largest size.
 outbox_limits = OutboxLimits(messages=4_096, size=32_000_000)
-engine = EngineServer(on_message=echo, limits=limits, outbox_limits=outbox_limits)
+engine = EngineServer(
+    on_message=echo, limits=limits, outbox_limits=outbox_limits, relay_key=RELAY_KEY
+)
 server = Server(
     namespaces=[Main(), Custom()],
     limits=limits,
     outbox_limits=outbox_limits,
     inbox_limit=4_096,  # what is sent while ``joined`` waits
+    relay_key=RELAY_KEY,
     recovery=MemoryRecovery() if os.environ.get("ECHO_RECOVERY") == "1" else None,
 )
 
