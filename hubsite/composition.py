@@ -3,6 +3,7 @@
 Every other module is given what it needs; here is decided what that is.
 """
 
+import hmac
 from collections.abc import Mapping
 from functools import cache
 
@@ -22,6 +23,7 @@ from realtime.server import Server
 from realtime.state.shared import SharedState, shared_state
 from security import database, door
 from security.conf import HubSettings, hub
+from security.keys import Key
 
 __all__ = ["body_limit", "server", "state"]
 
@@ -58,8 +60,14 @@ def server() -> Server:
         ),
         inbox_limit=settings.inbox_messages,
         policy=HubPolicy(guard),
+        relay_key=relay_key(django_settings.KEYS.master.signing),
         cors=Cors(origins=settings.allowed_origins) if settings.allowed_origins else None,
     )
+
+
+def relay_key(master: Key) -> bytes:
+    """What the processes of a site authenticate the owner of a session's id with."""
+    return hmac.digest(master.secret, b"hub.relay.v1", "sha256")
 
 
 def limits_of(settings: HubSettings) -> Limits:
