@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,37 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHub]:
 
 @pytest.fixture
 def tiny_engine(hub: LiveHub) -> Iterator[None]:
-    """The third-party engine of the guide; it must drain and end well on SIGTERM."""
-    secret = hub.add_service("tiny-1")
+    """The third-party engine of the guide."""
+    with running_engine(hub, "tiny-1", sys.executable, EXAMPLES / "tiny_engine.py"):
+        yield
+
+
+@pytest.fixture
+def tiny_node_engine(hub: LiveHub, stock_client: Path) -> Iterator[None]:
+    """The same in JavaScript, without the SDK."""
+    node = require_program("node", "nodejs")
+    script = shutil.copy(EXAMPLES / "tiny_engine.mjs", stock_client)
+    with running_engine(hub, "tiny-2", node, script):
+        yield
+
+
+@pytest.fixture
+def stock_client(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder in which a script finds socket.io-client."""
+    require_program("node", "nodejs")
+    cache = request.config.cache
+    assert cache is not None
+    client = install_from_npm(STOCK_CLIENT, Path(cache.mkdir("npm")))
+    (tmp_path / "node_modules").symlink_to(client.parent)
+    return tmp_path
+
+
+@contextmanager
+def running_engine(hub: LiveHub, name: str, *command: "str | Path") -> Iterator[None]:
+    """An engine, which must drain and end well on SIGTERM."""
+    secret = hub.add_service(name)
     process = subprocess.Popen(
-        [sys.executable, EXAMPLES / "tiny_engine.py", "tiny-1"],
-        env=environ(HUB_URL=hub.url, HUB_ENGINE_SECRET=secret),
+        [*command, name], env=environ(HUB_URL=hub.url, HUB_ENGINE_SECRET=secret)
     )
     try:
         yield
@@ -65,14 +92,10 @@ def run(hub: LiveHub, *command: "str | Path") -> dict[str, Any]:
 
 
 def test_the_javascript_client_acts_and_is_refused_a_replay(
-    hub: LiveHub, tmp_path: Path, request: pytest.FixtureRequest
+    hub: LiveHub, stock_client: Path
 ) -> None:
     node = require_program("node", "nodejs")
-    cache = request.config.cache
-    assert cache is not None
-    client = install_from_npm(STOCK_CLIENT, Path(cache.mkdir("npm")))
-    (tmp_path / "node_modules").symlink_to(client.parent)
-    script = shutil.copy(EXAMPLES / "web_client.mjs", tmp_path)
+    script = shutil.copy(EXAMPLES / "web_client.mjs", stock_client)
 
     said = run(hub, node, script)
 
@@ -84,8 +107,17 @@ def test_the_javascript_client_acts_and_is_refused_a_replay(
 
 @pytest.mark.usefixtures("tiny_engine")
 def test_the_python_client_has_a_world_built_by_the_third_party_engine(hub: LiveHub) -> None:
-    said = run(hub, sys.executable, EXAMPLES / "web_client.py", FOREST)
+    assert_a_world_is_built(hub)
 
+
+@pytest.mark.usefixtures("tiny_node_engine")
+def test_an_engine_in_javascript_builds_a_world_as_well(hub: LiveHub) -> None:
+    assert_a_world_is_built(hub)
+    assert hub.violations(kind__startswith="engine") == []
+
+
+def assert_a_world_is_built(hub: LiveHub) -> None:
+    said = run(hub, sys.executable, EXAMPLES / "web_client.py", FOREST)
     assert said["accepted"]["ok"]
     assert said["replayed"]["error"] == "replay_detected"
     assert said["refused"] == "unknown_type"
