@@ -25,6 +25,9 @@ class LiveHub:
     ``settings`` become environment variables: ``LiveHub(HUB_INACTIVE_AFTER_S="1")``.
     """
 
+    program = MANAGE
+    """What is run to serve; a test that needs another program says so in a subclass."""
+
     def __init__(self, *command: str, data_dir: Path | None = None, **settings: str) -> None:
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix="hub-live-"))
         self.environ = {
@@ -59,7 +62,7 @@ class LiveHub:
         self._listening.clear()
         self.url = ""
         self._process = subprocess.Popen(
-            [sys.executable, str(MANAGE), *self.command],
+            [sys.executable, str(self.program), *self.command],
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
