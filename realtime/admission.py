@@ -139,12 +139,12 @@ class HubPolicy(Policy):
     def meter(self, session: Session) -> Meter:
         """Bytes of everything, messages of events only, and no binary events at all."""
         wire: Wire = session.policy_state
-        take_bytes, take_message = wire.size.take, wire.messages.take
+        take_bytes = wire.size.take
 
         def measure(packet_type: Any, size: int, now: float) -> int:  # noqa: ANN401 - Meter's union
             pause = take_bytes(now, size)
             if packet_type is EVENT:
-                wait = take_message(now)
+                wait = wire.messages.take(now)  # looked up anew: engines get a bucket of their own
                 return wait if wait > pause else pause  # noqa: FURB136 - max() is a call, felt on each packet
             # Here, before its JSON is read and its attachments are kept: the hub speaks JSON only.
             return NEVER_MS if packet_type is BINARY_EVENT else pause
