@@ -245,7 +245,10 @@ async def test_who_leaves_while_joining_leaves_no_ghost_and_no_timer(
     "trouble", [database.DatabaseBusy("x", 1), OperationalError("gone"), TimeoutError()]
 )
 async def test_a_database_in_trouble_closes_so_that_clients_come_back(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    trouble: Exception,
 ) -> None:
     async def fail(*_args: object, **_kwargs: object) -> None:
         raise trouble
@@ -257,6 +260,7 @@ async def test_a_database_in_trouble_closes_so_that_clients_come_back(
     assert peer.wires.code == 1011
     assert not any(frame.startswith("44") for frame in peer.texts())
     assert bench.kinds() == ["try_again"]
+    assert caplog.records == []  # nothing else failed on the way
 
 
 async def test_the_principal_of_a_refusal_is_known_once_it_is_proved(bench: Bench) -> None:
@@ -423,6 +427,15 @@ async def test_a_spent_budget_says_goodbye_closes_and_keeps_the_session_out(benc
     assert (await bench.peer().connect("ada"))["principal"] == "user:1"
 
 
+async def test_what_is_still_refused_after_the_close_spends_no_budget_twice(bench: Bench) -> None:
+    peer = await bench.joined()
+    socket = peer.session.sockets["/"]
+    peer.lose()
+    for _ in range(5):
+        await bench.hub._refuse(socket, Refused("replay_detected"), "action", None)
+    assert bench.kinds() == ["replay_detected"] * 5
+
+
 async def test_the_goodbye_of_a_spent_budget_names_the_penalty_and_no_other_does(
     make_bench: Callable[..., Bench],
 ) -> None:
@@ -585,6 +598,14 @@ async def test_who_leaves_gives_everything_back(bench: Bench) -> None:
     assert seat.timers == {}
     assert len(bench.guard.roster) == 0
     assert [action for action, _ in bench.audited] == ["socket_connected", "socket_disconnected"]
+
+
+@pytest.mark.parametrize(("peer", "ip"), [("192.0.2.9", "192.0.2.9"), (None, None)])
+async def test_the_audit_names_the_address_where_there_is_one(
+    bench: Bench, peer: str | None, ip: str | None
+) -> None:
+    await bench.joined("ada", peer=peer)
+    assert bench.audited[0][1]["ip"] == ip
 
 
 async def test_a_connection_on_which_nothing_is_joined_any_more_may_not_stay(bench: Bench) -> None:
