@@ -1,8 +1,8 @@
 """The only way to an engine: the whitelist of job types, the frozen schema, and the jobs it yields.
 
 Everything an engine is given has passed here twice: the specification with `admit` when it was
-submitted, and each job's own payload with `check_job` when it is dispatched (jobs.md, "From spec to
-jobs"). Nothing here writes, and nothing in the data is followed: a ``$ref`` in a specification is
+submitted, and each job's own payload with `check_job` when it is dispatched (docs/engine.md).
+Nothing here writes, and nothing in the data is followed: a ``$ref`` in a specification is
 a key that the closed schema does not know.
 
 Errors::

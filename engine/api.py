@@ -1,4 +1,4 @@
-"""The HTTP API of builds, jobs and the feed (wire.md, "HTTP"): reads, and two uploads.
+"""The HTTP API of builds, jobs and the feed (docs/wire.md, "HTTP"): reads, and two uploads.
 
 Thin: shapes are `engine.views`, files are `engine.artifacts`, pages of events are `engine.feed`.
 """

@@ -1,7 +1,7 @@
 """The database's clock, which alone decides leases; read once per transaction and passed on.
 
 Processes have clocks of their own and these differ. A lease granted by one process and judged by
-another must be measured with one clock, so every decision asks the database (jobs.md, "States").
+another must be measured with one clock, so every decision asks the database (docs/engine.md).
 """
 
 from collections.abc import Mapping

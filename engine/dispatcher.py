@@ -3,7 +3,7 @@
 Knows no socket and no loop. The caller runs it on a database thread, and once it returned answers,
 delivers and publishes what the outcome says; what it raises changed nothing:
 
-    security.refusals.Refused      the caller's fault, with a code of wire.md
+    security.refusals.Refused      the caller's fault, with a code of docs/wire.md
 
 Each takes `now` for tests; without it the database's clock decides, read once per transaction.
 """

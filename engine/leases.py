@@ -1,4 +1,4 @@
-"""The numbers of a job's life: attempts, backoff, leases, longest runs (jobs.md, "States").
+"""The numbers of a job's life: attempts, backoff, leases, longest runs (docs/engine.md).
 
 Pure: no Django, no clock, no I/O; the random number of a backoff is an argument. Durations are
 seconds.

@@ -2,7 +2,7 @@
 
 Pure: no Django, no clock, no I/O. Model choices, CHECK constraints, the triggers that refuse
 illegal moves even by raw SQL, admin filters, the documentation's diagram and the all-pairs test
-read these tables (jobs.md, "States"). Nothing else says which move is legal.
+read these tables (docs/engine.md). Nothing else says which move is legal.
 
 A move is named by its `Event`; why it came about is its `Reason`, so that "back to the queue" is
 one move, whether the lease lapsed or the engine was lost.

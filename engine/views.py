@@ -1,6 +1,6 @@
 """The shapes in which builds, jobs and engines are shown: one home for socket, feed and HTTP.
 
-Bodies are those of wire.md: names in snake_case, times in milliseconds, ids as opaque text.
+Bodies are those of docs/wire.md: names in snake_case, times in milliseconds, ids as opaque text.
 """
 
 from collections import defaultdict

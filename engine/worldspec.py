@@ -2,7 +2,7 @@
 
 Pure: no Django, no clock, no I/O. `plan` and `beyond_schema` take a specification that the frozen
 schema (``engine/contracts/world_spec.v1.schema.json``) has accepted; `engine.adapter` sees to that.
-The rules are those of jobs.md, "From spec to jobs".
+The rules are those of docs/engine.md.
 """
 
 from collections.abc import Iterable, Iterator

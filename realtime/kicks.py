@@ -4,7 +4,7 @@ Logout, a changed password, deactivation, a rotated secret: the floor below anno
 commit, in whichever thread and process made it. This process closes its own sockets and tells the
 others over the bus; a process without a node, such as a management command, tells them itself. And
 because layers lose messages, every process asks the database about all its principals regularly
-(security.md, "Identities": within 1 s with a shared layer, within 31 s without).
+(docs/security.md, "Identities": within 1 s with a shared layer, within 31 s without).
 """
 
 import logging

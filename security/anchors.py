@@ -10,7 +10,7 @@ from the master key (`security.signatures.anchor_key`), which the database does 
 
 The file sink is one line of JSON per anchor, a file a day, in ``HUB_DATA_DIR/anchors/``. It is what
 finds a cut that took the anchors of the database along; ship it to where the database's owner
-cannot write. (security.md, "Violations and audit".)
+cannot write. (docs/security.md.)
 """
 
 import hmac

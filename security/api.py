@@ -1,4 +1,4 @@
-"""The HTTP doors to identity: login, refresh, logout, service tokens, and the time (wire.md).
+"""The HTTP doors to identity: login, refresh, logout, service tokens, and the time (docs/wire.md).
 
 Thin: bodies are checked for form here, everything else happens in ``security.logins``,
 ``security.sessions`` and ``security.tokens``.

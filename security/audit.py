@@ -1,6 +1,6 @@
 """The audit: what was done and allowed, one appended row each.
 
-The design chapter is security.md, "Violations and audit". Rows go through the recorder and never
+The design chapter is docs/security.md. Rows go through the recorder and never
 delay what they tell of. When its queue is full, entries are counted per (principal, action) and
 become one row with ``detail.count``: never dropped.
 """

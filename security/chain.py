@@ -1,7 +1,7 @@
 """The hash chain of records: canonical bytes of a row, and the hash that ties it to the one before.
 
 Pure. A row's hash covers the hash before it, so a changed, missing or inserted row breaks every
-later one (security.md, "Violations and audit")::
+later one (docs/security.md)::
 
     lp(x) = uint32be(len(x)) || x           text as UTF-8
     row   = "HUBROW1" || lp(table) || lp(name) || lp(value) || lp(name) || lp(value) ...

@@ -1,4 +1,4 @@
-"""The hub's clock: wall time that never goes backwards (security.md, "Nonces").
+"""The hub's clock: wall time that never goes backwards (docs/security.md).
 
 Wall time at the start plus the monotonic delta since, re-anchored forwards only. So a backward step
 of the wall clock (NTP, an operator, a resumed machine) never reopens a window that was closed, and

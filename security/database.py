@@ -3,7 +3,7 @@
 Every function given here runs in a thread with connections of its own, so it sees what is committed
 and nothing of the caller's open transaction. On SQLite all writes of the process go through one
 thread, because SQLite has one write lock and waiting for it in line is cheaper than fighting for it
-(traps.md). On PostgreSQL writes use the pool.
+(docs/operations.md, "The database"). On PostgreSQL writes use the pool.
 
     DatabaseBusy         nothing was done: too much is waiting already
     '-- DatabaseTimedOut   no answer in time; a write may still happen

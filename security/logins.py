@@ -87,7 +87,7 @@ def _key(account: ServiceAccount | None, principal: str) -> MessageKey:
 
 
 def _check_signature(body: Mapping[str, Any], key: MessageKey, now_ms: int) -> None:
-    """Checks 4 to 8 of security.md, with an empty payload. Raises Refused."""
+    """Checks 4 to 8 of docs/security.md, with an empty payload. Raises Refused."""
     gate = Gate(_door(body["kind"]), nonces())
     envelope = {"payload": "", **{name: body[name] for name in ("ts", "nonce", "sig")}}
     try:

@@ -6,7 +6,7 @@ a kind, or a full queue) is counted in tallies; every ROLLUP_S each tally become
 While the database fails, the group in hand is tried again, the queue fills to its bound, and
 everything after that is counted; so memory is bounded and the sum of counts stays exact. Chains are
 anchored while they grow, and once more when their writer ends (`security.anchors`).
-(security.md, "Violations and audit".)
+(docs/security.md.)
 """
 
 import atexit

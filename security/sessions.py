@@ -3,7 +3,7 @@
 Synchronous; each function is one transaction. ``now`` is in seconds since the epoch. A session row
 keeps the SHA-256 of its current refresh token's id, so a stolen database holds no token. A refresh
 token buys one pair; whoever shows it again later than a moment is, or was robbed by, a thief, and
-the session ends (security.md, "Identities")::
+the session ends (docs/security.md, "Identities")::
 
     TokenInvalid
     |-- PrincipalBlocked   staff keep the principal out for a time

@@ -1,7 +1,7 @@
 """The key schedule and the message signature: integrity and replay protection, never authorisation.
 
 Pure: bytes in, bytes out; no Django, no clock, no I/O. Randomness, times and secrets are arguments.
-The design chapter is security.md, "Keys and signatures"; the law is
+The design chapter is docs/security.md, "Keys and signatures"; the law is
 ``tests/contracts/signing_vectors.json``, which every implementation must reproduce::
 
     lp(x)     = uint32be(len(x)) || x           text as UTF-8

@@ -1,7 +1,7 @@
 """The only JSON reader for hostile text: one meaning per text, and a bound on what it may cost.
 
 Pure: text in, plain Python values out; no Django, no clock, no I/O. The rules are those of
-security.md, "Strict JSON", on top of RFC 8259: UTF-8 without a byte order mark, finite floats,
+docs/security.md, on top of RFC 8259: UTF-8 without a byte order mark, finite floats,
 integers within +-(2^53-1) (RFC 7493, section 2.2), no duplicate keys, no lone surrogates, no
 U+0000, and bounded depth, number of values and length of strings.
 

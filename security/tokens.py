@@ -1,6 +1,6 @@
 """Tokens: how they are made and what must be true of one before anything else is asked.
 
-The only module that knows simplejwt; it touches no database. security.md, "Token checks": every
+The only module that knows simplejwt; it touches no database. docs/security.md: every
 check but the last concerns the token's form, signature and claims, and the last is its expiry, so
 ``TokenExpired`` is said only of a token that was right in all else::
 
@@ -278,7 +278,7 @@ def verify(
         claims = _claims(HubToken.token_backend.decode(_shaped(text)))
     except TokenInvalid:
         raise
-    except Exception as error:  # security.md: any exception means the token is invalid
+    except Exception as error:  # docs/security.md: any exception means the token is invalid
         raise TokenInvalid("unreadable") from error
     if claims.audience not in accepted:
         raise TokenInvalid("audience")

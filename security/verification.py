@@ -3,7 +3,7 @@
 Every chain is walked once, by the numbers of its rows, from its newest checkpoint or its first row.
 The first fault of a chain is named; behind it nothing can be said about that chain. Rows that no
 anchor covers yet (the last minute of a writer, or what a killed process left) are only counted: a
-cut or an addition there shows nowhere (security.md, "Violations and audit").
+cut or an addition there shows nowhere (docs/security.md).
 """
 
 from collections.abc import Iterator, Mapping

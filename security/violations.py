@@ -3,7 +3,7 @@
 The first 20 per (principal, kind, minute) are rows, and their refusal waits for the commit
 (``confirm``), so what a client was told is what staff can read. Beyond that ``report`` returns at
 once and each flush appends one row with the count of that flush. The sum of ``count`` is the exact
-number of refusals, also under a flood. (security.md, "Violations and audit".)
+number of refusals, also under a flood. (docs/security.md.)
 """
 
 import asyncio

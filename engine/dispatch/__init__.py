@@ -2,5 +2,5 @@
 
 Each is one transaction. Locks are taken in one order by all of them, or two would wait for each
 other: person (submit, retry), engine connections, builds by id, jobs by id, feed counters by person
-(jobs.md, "States"). SQLite has one lock, taken as the transaction begins.
+(docs/engine.md). SQLite has one lock, taken as the transaction begins.
 """

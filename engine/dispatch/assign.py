@@ -241,7 +241,7 @@ def _bind(build: Build, engine: EngineSession, ledger: Ledger) -> None:
 
 
 def _engine_job(build: Build, job: Job) -> dict[str, object]:
-    """The body of `engine_job` (wire.md, "Engines on /engine")."""
+    """The body of `engine_job` (docs/wire.md)."""
     return {
         "job_id": job.id,
         "attempt_id": job.attempt_id,

@@ -1,7 +1,7 @@
 """What follows from a job's end, decided under the build's lock: the next stage, or the end.
 
 Without that lock two last siblings that complete at once would each see the other as open, and the
-build would hang (jobs.md, "States").
+build would hang (docs/engine.md).
 """
 
 import random

@@ -1,8 +1,8 @@
 """The signed envelope of `/engine`: sealing what the engine says, opening what the hub says.
 
-Pure but for the randomness of nonces: the time is an argument. The form is wire.md's
-``{payload, ts, nonce, sig}``, the order of checks security.md's: form, window, signature, nonce,
-payload. A nonce is remembered only if the message was authentic.
+Pure but for the randomness of nonces: the time is an argument. The form is docs/wire.md's
+``{payload, ts, nonce, sig}``, the order of checks docs/security.md's: form, window, signature,
+nonce, payload. A nonce is remembered only if the message was authentic.
 """
 
 import json
@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 NAMESPACE: Final = "/engine"
-WINDOW_MS: Final = 30_000  # security.md, "Order of checks", 6: engines and agents
-NONCE_KEPT_MS: Final = WINDOW_MS + 5_000  # security.md, "Nonces"
+WINDOW_MS: Final = 30_000  # docs/security.md, "Order of checks", 6: engines and agents
+NONCE_KEPT_MS: Final = WINDOW_MS + 5_000  # docs/security.md
 
 # A world of 1,000 entities and 256 quests has about 30,000 values; the hub wrote it, so the bound
 # only keeps a mistake from filling the memory.

@@ -50,7 +50,7 @@ class InvalidSecret(EngineError, ValueError):
 class HubRefused(EngineError):
     """The hub will not have this engine, this token request or this upload.
 
-    `code` is the hub's own (wire.md), or an HTTP status or close code as text where it named none.
+    `code` is the hub's own (docs/wire.md), or an HTTP status or close code as text.
     """
 
     def __init__(self, code: str, message: str = "") -> None:

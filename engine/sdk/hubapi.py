@@ -25,7 +25,7 @@ TOKEN_PATH: Final = "/api/service-token/"  # noqa: S105 - a path, not a token
 TIME_PATH: Final = "/api/time/"
 LARGEST_ANSWER: Final = (
     4 * 1024 * 1024
-)  # a specification is at most 512 KiB (security.md, "Limits")
+)  # a specification is at most 512 KiB (docs/security.md, "Limits")
 TOKEN_SPARE_MS: Final = 5_000  # a token that ends sooner is not worth sending
 
 # Refusals of a request that was right but came at the wrong time by our clock, or twice.

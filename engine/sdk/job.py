@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt at a job, as the hub sent it (wire.md, `engine_job`); times in seconds.
+    """One attempt at a job, as the hub sent it (docs/wire.md, `engine_job`); times in seconds.
 
     An attempt may reach an engine more than once, and another engine may hold an earlier one: what
     a handler does must be idempotent per `attempt_id`. `timeout_s` is None where the hub sets no

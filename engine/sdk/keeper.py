@@ -1,6 +1,6 @@
 """Keeps the engine connected: token, connection, introduction, heartbeats, renewal, and again.
 
-The order on a connection is the hub's contract (wire.md, jobs.md): `session`, then `engine_resume`
+The order on a connection is the hub's contract (docs/engine.md): `session`, then `engine_resume`
 if attempts are alive, then `engine_ready` (or `engine_draining`), and only then reports.
 """
 

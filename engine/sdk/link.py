@@ -32,12 +32,12 @@ _wire_log.setLevel(logging.ERROR)
 
 SIGNED_EVENTS: Final = ("engine_job", "job_abort", "heartbeat_ack", "ready_ack")
 
-# Refusals of a CONNECT after which a new token and some patience help (wire.md).
+# Refusals of a CONNECT after which a new token and some patience help (docs/wire.md).
 _REFUSED_FOR_NOW: Final = frozenset(
     {"AUTH_REQUIRED", "AUTH_INVALID", "AUTH_EXPIRED", "TOO_MANY_CONNECTIONS", "PENALTY"}
 )
 
-# Close codes that say 'no' (wire.md, "Close codes"); 4401 only asks for a new token.
+# Close codes that say 'no' (docs/wire.md, "Close codes"); 4401 only asks for a new token.
 _FINAL_CODES: Final = frozenset({4400, 4403, 4409})
 
 
@@ -265,7 +265,7 @@ def _session(data: object, *, sid: str) -> Session:
     return Session(
         sid=sid,
         server_nonce=from_base64url(data["server_nonce"]),
-        heartbeat_s=_seconds(beat.get("interval_ms")) or 3.0,  # jobs.md: every 3 s
+        heartbeat_s=_seconds(beat.get("interval_ms")) or 3.0,  # docs/engine.md: every 3 s
         disconnect_after_s=_seconds(beat.get("disconnect_after_ms")) or 30.0,
     )
 

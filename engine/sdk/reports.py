@@ -18,7 +18,7 @@ __all__ = ["Gate", "Progress", "Reporter"]
 
 log = logging.getLogger("engine.sdk")
 
-# What the hub's reasons mean for a report (wire.md, "Engines"). Any other one means: again later.
+# What the hub's reasons mean for a report (docs/wire.md). Any other one means: again later.
 _OVER: Final = frozenset(
     {
         "STALE_ATTEMPT",

@@ -1,6 +1,6 @@
 """A hub for the tests of engine authors: real sockets, real signatures, and answers by script.
 
-It listens on a loopback port and speaks as the hub does (wire.md, "Engines on /engine"), but keeps
+It listens on a loopback port and speaks as the hub does (docs/wire.md), but keeps
 no jobs and no database: a test says what it sends and looks at what the engine said. An engine of
 any language can be tested against it. It derives every key by itself, so that the SDK is not
 checked against its own code.
@@ -253,7 +253,7 @@ class FakeHub:
         await self.send("engine_job", engine_job(job_id, attempt_id, **changes))
 
     async def goodbye(self, code: int, retry_after_ms: int = 0) -> None:
-        """Say goodbye as wire.md has it, with a DISCONNECT where the code says 'no'."""
+        """Say goodbye as docs/wire.md has it, with a DISCONNECT where the code says 'no'."""
         body = {"code": code, "reason": "because", "retry_after_ms": retry_after_ms}
         await self.emit("goodbye", body)
         await self._sio.disconnect(self.connections[-1].sid, namespace=NAMESPACE)

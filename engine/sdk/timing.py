@@ -33,7 +33,7 @@ class Timing:
     """Between two reports of progress: four a second, and a last one at once, make five."""
     upload_tries: int = 8
     drain_s: float = 300.0
-    """How long running jobs may take after `stop()`: the longest run of any job (jobs.md)."""
+    """How long running jobs may take after `stop()`: the longest run of any job."""
     farewell_s: float = 5.0
     """For saying that jobs were given up, and for closing the connection."""
 

@@ -1,4 +1,4 @@
-"""Scenarios of engines (security.md, "Hostile cases"). The drill's engine takes no jobs."""
+"""Scenarios of engines (docs/security.md). The drill's engine takes no jobs."""
 
 from collections.abc import Callable
 from typing import Any, Final

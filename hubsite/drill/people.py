@@ -1,4 +1,4 @@
-"""Scenarios of handshakes, tokens and people's messages (security.md, "Hostile cases")."""
+"""Scenarios of handshakes, tokens and people's messages (docs/security.md)."""
 
 import asyncio
 import base64

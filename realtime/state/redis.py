@@ -43,7 +43,7 @@ class RedisNonceStore:
 
     One ``SET NX PX`` for each nonce, all of a loop turn in one command. Without an answer this
     process's own record decides: the key of a message lives in one socket, so no other process
-    could accept it (security.md, "Nonces").
+    could accept it (docs/security.md).
     """
 
     def __init__(self, link: Link, *, capacity: int) -> None:

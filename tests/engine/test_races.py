@@ -1,6 +1,6 @@
 """Two last siblings that complete at once: exactly one of them must open what follows.
 
-Without the build's lock each sees the other as open, and the build hangs (jobs.md, "States").
+Without the build's lock each sees the other as open, and the build hangs (docs/engine.md).
 """
 
 import json

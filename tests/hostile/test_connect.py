@@ -1,4 +1,4 @@
-"""Hostile handshakes and tokens over real sockets (security.md, "Hostile cases")."""
+"""Hostile handshakes and tokens over real sockets (docs/security.md)."""
 
 import json
 

@@ -4,7 +4,7 @@ from realtime.actions import INTERACTIONS
 from security.gate import TYPE
 from tests.realtime.guarded import Bench
 
-# wire.md, "Client -> hub on /": the interactions.
+# docs/wire.md: the interactions.
 NAMES = [
     "click",
     "inspect",

@@ -26,7 +26,7 @@ import { Vault } from "./vault.js";
 /** @typedef {"signed out" | "connecting" | "connected" | "waiting" | "stopped"} State */
 /** @typedef {{type: string, payload: string, ts: number, nonce: string, sig: string}} Envelope */
 
-/** The hub's events that this page listens to (`wire.md`, "Hub -> client"). */
+/** The hub's events that this page listens to (docs/wire.md). */
 const EVENTS = [
   "heartbeat_result", "presence_state", "presence_diff", "action_update", "job_status",
   "job_error", "feed_snapshot", "build_status", "world_update", "engine_status", "agent_update",
