@@ -1,9 +1,10 @@
 """``python -m benchmarks.builds``: what a job costs, and whether that grows with finished jobs.
 
 Many builds run through the dispatcher, with a stub for an engine that reports at once. Printed are
-processor and wall time per job of the first and of the last fifth, and the database's own plan for
-each query of dispatch, reaper and feed. Exit code 1 if the last fifth costs more than
-``--growth`` times the first, or a plan walks through a whole table of jobs, builds or events.
+what a job of the first and of the last fifth costs, and the database's own plan for each query of
+submission, dispatch, reports, reaper and feed. Exit code 1 if the last fifth costs more than
+``--growth`` times the first (steps of SQLite's machine; elsewhere processor time), or a plan walks
+through a whole table of jobs, builds or events.
 
     python -m benchmarks.builds --builds 500 --jobs 20
     DATABASE_URL=postgresql://... python -m benchmarks.builds
@@ -33,17 +34,23 @@ READ: Final = ("SELECT", "UPDATE", "DELETE")
 
 @dataclass(slots=True)
 class Costs:
-    """Processor and wall seconds of each build, in their order, and queries by statement."""
+    """Processor and wall seconds of each round of builds, in their order, and queries in all.
+
+    `ksteps`: thousands of steps of SQLite's machine, which a busy computer does not change.
+    """
 
     cpu_s: list[float] = field(default_factory=list)
     wall_s: list[float] = field(default_factory=list)
+    ksteps: list[float] = field(default_factory=list)
     queries: int = 0
+    steps: int = 0
 
     @contextmanager
     def measured(self) -> Iterator[None]:
         """Add what happens inside as one entry."""
-        cpu, wall = time.process_time(), time.perf_counter()
+        cpu, wall, steps = time.process_time(), time.perf_counter(), self.steps
         yield
+        self.ksteps.append(self.steps - steps)
         self.cpu_s.append(time.process_time() - cpu)
         self.wall_s.append(time.perf_counter() - wall)
 
@@ -52,15 +59,16 @@ class Costs:
         size = max(1, len(self.cpu_s) // FIFTHS)
         return {
             name: {
-                "cpu_ms": _per_job(self.cpu_s[part], jobs),
-                "wall_ms": _per_job(self.wall_s[part], jobs),
+                "cpu_ms": 1000 * _per_job(self.cpu_s[part], jobs),
+                "wall_ms": 1000 * _per_job(self.wall_s[part], jobs),
+                "ksteps": _per_job(self.ksteps[part], jobs),
             }
             for name, part in (("first", slice(0, size)), ("last", slice(-size, None)))
         }
 
 
-def _per_job(seconds: list[float], jobs: int) -> float:
-    return round(1000 * sum(seconds) / len(seconds) / jobs, 3)
+def _per_job(amounts: list[float], jobs: int) -> float:
+    return round(sum(amounts) / len(amounts) / jobs, 6)
 
 
 def main() -> int:
@@ -72,13 +80,14 @@ def main() -> int:
     fifths = costs.fifths(options.jobs * IN_FLIGHT)
     plans = _plans(bench)
     walks = [plan["sql"] for plan in plans if plan["walks"]]
-    growth = fifths["last"]["cpu_ms"] / fifths["first"]["cpu_ms"]
+    unit = "ksteps" if bench.vendor == "sqlite" else "cpu_ms"
+    growth = fifths["last"][unit] / fifths["first"][unit]
     report = {
         "vendor": bench.vendor,
         "builds": options.builds,
         "jobs_per_build": options.jobs,
         "per_job": fifths,
-        "growth": round(growth, 3),
+        "growth": {"of": unit, "factor": round(growth, 3)},
         "queries_per_job": round(costs.queries / options.builds / options.jobs, 1),
         "plans": plans,
     }
@@ -142,11 +151,22 @@ class _Bench:
             costs.queries += 1
             return execute(*args)
 
+        self._count_steps(costs)
         with self.connection.execute_wrapper(counted):
             for _ in range(builds // IN_FLIGHT):
                 with costs.measured():
                     self.round()
         return costs
+
+    def _count_steps(self, costs: Costs) -> None:
+        if self.vendor != "sqlite":
+            return
+
+        def stepped() -> int:
+            costs.steps += 1
+            return 0
+
+        self.connection.connection.set_progress_handler(stepped, 1_000)
 
     def round(self) -> None:
         """Submit some builds and run all their jobs, as the coordinator does."""
@@ -235,21 +255,25 @@ def _walks(line: str, vendor: str) -> bool:
 
 def _shown(report: dict[str, Any]) -> str:
     first, last = report["per_job"]["first"], report["per_job"]["last"]
+    growth = report["growth"]
     lines = [
         (
             f"{report['builds']} builds of {report['jobs_per_build']} jobs on {report['vendor']}: "
             f"{report['queries_per_job']} queries per job"
         ),
-        f"  first fifth  {first['cpu_ms']:.2f} ms CPU  {first['wall_ms']:.2f} ms per job",
-        (
-            f"  last fifth   {last['cpu_ms']:.2f} ms CPU  {last['wall_ms']:.2f} ms per job"
-            f"  ({report['growth']} times the first)"
-        ),
+        f"  first fifth  {_costs(first)}",
+        f"  last fifth   {_costs(last)}",
+        f"  the last fifth costs {growth['factor']} times the first, by {growth['of']}",
     ]
     for plan in report["plans"]:
         mark = "WALKS " if plan["walks"] else "      "
         lines += ["", mark + plan["sql"][:160], *(f"          {line}" for line in plan["plan"])]
     return "\n".join(lines)
+
+
+def _costs(fifth: dict[str, float]) -> str:
+    cpu, wall, ksteps = (fifth[name] for name in ("cpu_ms", "wall_ms", "ksteps"))
+    return f"{cpu:.2f} ms CPU  {wall:.2f} ms  {ksteps:.2f} thousand steps of SQLite, per job"
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ class Build(models.Model):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["state", "-priority", "created_at"], name="build_queue"),
             models.Index(fields=["user", "-created_at"], name="build_of_user"),
+            models.Index(fields=["user", "state"], name="build_open_of_user"),
             models.Index(  # a person's quota, out of the index alone
                 fields=["user", "artifact_size", "thumbnail_size"],
                 condition=Q(artifact_size__gt=0),
@@ -215,7 +216,12 @@ class Job(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     attempt_id = models.CharField(max_length=24, blank=True, default="")
     engine_session = models.ForeignKey(
-        EngineSession, on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs"
+        EngineSession,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="jobs",
+        db_index=False,  # `job_of_engine` serves, and leaves out what has ended
     )
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     run_until = models.DateTimeField(null=True, blank=True)
@@ -242,6 +248,7 @@ class Job(models.Model):
             models.Index(fields=["state", "-priority", "stage", "queued_at"], name="job_queue"),
             models.Index(fields=["build", "state", "ready", "stage", "ordinal"], name="job_stage"),
             models.Index(fields=["state", "lease_expires_at"], name="job_lease"),
+            models.Index(fields=["engine_session", "state"], name="job_of_engine"),
         ]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=Q(state__in=STATES), name="job_state_known"),

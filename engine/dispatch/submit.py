@@ -92,7 +92,11 @@ def check_quotas(user_id: int, *, jobs: int) -> None:
     builds = Build.objects.filter(user_id=user_id, state__in=OPEN_STATES).count()
     if builds >= limits.builds_in_flight:
         raise Refused("quota_exceeded", reason="builds_in_flight", detail={"builds": builds})
-    waiting = Job.objects.filter(build__user_id=user_id, state__in=OPEN_STATES).count()
+    waiting = Job.objects.filter(
+        build__user_id=user_id,
+        build__state__in=OPEN_STATES,  # says nothing new, but leaves the ended builds unread
+        state__in=OPEN_STATES,
+    ).count()
     if waiting + jobs > limits.queued_jobs:
         raise Refused("quota_exceeded", reason="queued_jobs", detail={"jobs": waiting + jobs})
     kept = kept_bytes(user_id)
