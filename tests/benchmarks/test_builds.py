@@ -1,4 +1,4 @@
-"""What a job costs does not grow with the jobs that have ended, and no query walks a whole table."""
+"""What a job costs does not grow with the jobs that have ended; no query walks a whole table."""
 
 import json
 import os
