@@ -81,7 +81,7 @@ class HubWebSocket(WebSocketsSansIOProtocol):
 
     def send_frame(self, frame: str | bytes) -> None:
         """As ``Wire.send``."""
-        data = _encode(frame)
+        data = _encode_text(frame) if type(frame) is str else _encode(frame)
         if self._held is None:
             self.transport.write(data)
             return

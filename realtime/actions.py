@@ -31,7 +31,7 @@ INTERACTIONS: Final[Mapping[str, str]] = {
 """The interaction types and the category each is shown under."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as good as frozen, which would double the cost of making one per message
 class Action:
     """An admitted action on its way to its handler. ``at_ms`` is the hub's time."""
 

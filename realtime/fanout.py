@@ -76,6 +76,16 @@ class Fanout:
         """The local members of a room."""
         return self._rooms.get((namespace, room), {}).keys()
 
+    def has_others(self, namespace: str, rooms: Iterable[str], member: Member) -> bool:
+        """Whether a broadcast to rooms may be heard by anybody but this member, now or later."""
+        if self._bus.shared or self._recovery is not None:
+            return True
+        for room in rooms:
+            members = self._rooms.get((namespace, room), ())
+            if len(members) > 1 or (members and member not in members):
+                return True
+        return False
+
     def broadcast(
         self,
         namespace: str,

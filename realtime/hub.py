@@ -250,6 +250,11 @@ class HubNamespace(Guarded[HubSeat]):
         """The rooms of a socket that a client may name: all but the hub's own."""
         return {room for room in socket.rooms if ":" not in room}
 
+    def has_audience(self, socket: Socket[HubSeat]) -> bool:
+        """Whether anybody may hear of an action of this socket; most people are alone at times."""
+        rooms = (*self.open_rooms(socket), user_room(socket.state.principal.subject))
+        return self.node.fanout.has_others(self.name, rooms, socket)
+
     def tell_action(self, socket: Socket[HubSeat], update: Mapping[str, object]) -> None:
         """To the rooms of a socket and to the person's other sockets, to each once, never back."""
         told = [socket.id]

@@ -35,14 +35,14 @@ S = TypeVar("S")
 ANY_EVENT = "*"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as good as frozen, which would double the cost of making one per message
 class Ack:
     """A handler's answer to the sender; sent only if an acknowledgement was asked for."""
 
     args: tuple[Any, ...]
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - whatever the wire can carry
-        object.__setattr__(self, "args", args)
+        self.args = args
 
 
 Result: TypeAlias = Ack | None
@@ -201,7 +201,7 @@ class Namespace(Generic[S]):
         """Find the handler of an event and call it."""
         event = args[0]
         entry = self.handlers.get(event) if type(event) is str else None
-        if entry is None or not entry.takes(len(args) - 1):
+        if entry is None or not entry.least < len(args) <= entry.most + 1:
             entry = self.handlers.get(ANY_EVENT)
             if entry is None:
                 return self.unknown_event(socket, event, args[1:], ack_id)
@@ -252,9 +252,6 @@ class _Entry:
         least = sum(1 for each in positional if each.default is each.empty)
         variadic = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in own)
         return cls(function, least, float("inf") if variadic else len(positional))
-
-    def takes(self, count: int) -> bool:
-        return self.least <= count <= self.most
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

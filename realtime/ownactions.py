@@ -53,6 +53,8 @@ def interact(hub: "HubNamespace", socket: Socket[Any], action: Action) -> Reply:
     """To the person's other sockets and to the rooms of this one, never back to it."""
     if not (action.payload is None or isinstance(action.payload, dict)):
         raise Refused("payload_invalid", reason="not_an_object")
+    if not hub.has_audience(socket):
+        return {}
     principal = socket.state.principal
     update = {
         "id": action.id,
