@@ -25,7 +25,7 @@ TIMEOUT_S = 180
 REALTIME = [
     f"tests/realtime/test_{name}.py"
     for name in (
-        "secured", "guard", "hub", "tenure", "kicks", "roster", "admission", "ownactions",
+        "secured", "seating", "guard", "hub", "tenure", "kicks", "roster", "admission", "ownactions",
         "attendance",
     )
 ]  # fmt: skip

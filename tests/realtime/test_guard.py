@@ -1,5 +1,6 @@
 """Budgets and penalties: what a refusal costs, whom it is charged to, and who then has to rest."""
 
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -7,12 +8,13 @@ import pytest
 
 from realtime.guard import BUDGETS_KEPT, Guard, Seat, Wire, session_key
 from realtime.state.memory import MemoryNonceStore
+from security import violations
 from security.conf import HubSettings
 from security.limits import Budget, TokenBucket
 from security.principals import Principal
 from security.refusals import RULES, Refused
 
-# security.md, the row of VIOLATION_BUDGET; every code that is not here costs nothing.
+# docs/security.md, the row of VIOLATION_BUDGET; every code that is not here costs nothing.
 POINTS = {
     "malformed": 1,
     "unknown_type": 1,
@@ -149,3 +151,21 @@ def test_an_incident_carries_the_refusals_message_before_the_events_name() -> No
     assert (incident.namespace, incident.sid, incident.detail) == ("/", "x", {"room": "x"})
     plain = guard().incident(Refused("malformed"), wire=seat().wire, event="heartbeat")
     assert plain.event_type == "heartbeat"
+
+
+@pytest.mark.parametrize("own_row", [True, False])
+async def test_a_refusal_waits_for_its_own_row_and_for_no_roll_up(
+    monkeypatch: pytest.MonkeyPatch, own_row: bool
+) -> None:
+    future: Future[None] = Future()
+    awaited: list[object] = []
+
+    async def confirm(stored: object) -> bool:
+        awaited.append(stored)
+        return True
+
+    monkeypatch.setattr(violations, "report", lambda _incident: future if own_row else None)
+    monkeypatch.setattr(violations, "confirm", confirm)
+    guarded = guard()
+    await guarded.record(guarded.incident(Refused("malformed"), wire=seat().wire))
+    assert awaited == ([future] if own_row else [])
