@@ -25,8 +25,8 @@ TIMEOUT_S = 180
 REALTIME = [
     f"tests/realtime/test_{name}.py"
     for name in (
-        "secured", "seating", "guard", "hub", "tenure", "kicks", "roster", "admission", "ownactions",
-        "attendance",
+        "secured", "seating", "guard", "hub", "tenure", "kicks", "roster", "admission",
+        "ownactions", "attendance",
     )
 ]  # fmt: skip
 TARGETS: dict[str, list[str]] = {
