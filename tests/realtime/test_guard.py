@@ -169,3 +169,16 @@ async def test_a_refusal_waits_for_its_own_row_and_for_no_roll_up(
     guarded = guard()
     await guarded.record(guarded.incident(Refused("malformed"), wire=seat().wire))
     assert awaited == ([future] if own_row else [])
+
+
+def test_what_is_free_stays_free_when_the_budget_is_spent() -> None:
+    guarded, at = guard(), seat()
+    assert any(charge(guarded, at, "replay_detected") for _ in range(4))
+    assert not charge(guarded, at, "rate_limited")
+
+
+@pytest.mark.parametrize(("ip", "recorded"), [("192.0.2.1", "192.0.2.1"), ("", None)])
+def test_an_incident_names_the_address_where_there_is_one(ip: str, recorded: str | None) -> None:
+    at = seat()
+    at.wire.ip = ip
+    assert guard().incident(Refused("malformed"), wire=at.wire).ip == recorded

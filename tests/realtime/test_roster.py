@@ -78,3 +78,12 @@ def test_endings_are_forgotten_when_nobody_can_be_on_the_way_any_more() -> None:
     for second in range(1_000):
         roster.end(f"user:{second}", None, now=float(second))
     assert len(roster._endings) <= 61
+
+
+def test_an_ending_is_kept_for_a_whole_minute() -> None:
+    roster = Roster()
+    roster.end("user:1", None, now=0.0)
+    roster.end("user:2", None, now=60.0)
+    assert roster.ended_since(principal(), 0.0)
+    roster.end("user:2", None, now=60.1)
+    assert not roster.ended_since(principal(), 0.0)
