@@ -81,7 +81,7 @@ class WebSocketConsumer(AsyncConsumer):
             send,
             limits=self.server.outbox_limits,
             on_slow=session.is_slow,
-            on_gone=lambda: session.lose(CloseReason.TRANSPORT_ERROR, "the write failed"),
+            on_gone=partial(_lose_soon, session),
         )
 
     async def _pump(self, handshake: Handshake, receive: Receive, session: "EngineSession") -> None:
@@ -130,3 +130,9 @@ class WebSocketConsumer(AsyncConsumer):
             return False
         finally:
             polling.stay()
+
+
+def _lose_soon(session: "EngineSession") -> None:
+    """A write failed; if the server closed the connection, the code that says why is on its way."""
+    loop = asyncio.get_running_loop()
+    loop.call_soon(session.lose, CloseReason.TRANSPORT_ERROR, "the write failed")
