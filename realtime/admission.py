@@ -84,6 +84,7 @@ class HubPolicy(Policy):
         """A later request: from the same origins. Pages name none when they poll their own."""
         if handshake.origin is None or self._origin_allowed(handshake):
             return None
+        self._record(session, _foreign(handshake))
         return Denial(403, 4, "Forbidden")
 
     def _refusal(self, handshake: Handshake, ip: str, now: float) -> Refused | None:
@@ -93,8 +94,7 @@ class HubPolicy(Policy):
         if any(map(_may_hold_token, handshake.query.items())):
             return Refused("AUTH_INVALID", kind="token_in_url", reason="token_in_url")
         if not self._origin_allowed(handshake):
-            seen = {"seen": (handshake.origin or "")[:200], "setting": "HUB_ALLOWED_ORIGINS"}
-            return Refused("FORBIDDEN", kind="origin_forbidden", reason="origin", detail=seen)
+            return _foreign(handshake)
         if self._unproved[address_group(ip)] >= self._settings.unauthenticated_per_ip:
             return Refused("TOO_MANY_CONNECTIONS", reason="unauthenticated_per_ip")
         return None
@@ -194,6 +194,11 @@ class HubPolicy(Policy):
     def _record(self, session: Session, refusal: Refused) -> None:
         incident = self._guard.incident(refusal, wire=session.policy_state, namespace="")
         session.node.background(self._guard.record(incident))
+
+
+def _foreign(handshake: Handshake) -> Refused:
+    seen = {"seen": (handshake.origin or "")[:200], "setting": "HUB_ALLOWED_ORIGINS"}
+    return Refused("FORBIDDEN", kind="origin_forbidden", reason="origin", detail=seen)
 
 
 def _may_hold_token(parameter: tuple[str, str]) -> bool:

@@ -49,6 +49,20 @@ async def test_native_clients_can_be_shut_out(make_bench: Callable[..., Bench]) 
 
 
 @pytest.mark.parametrize(
+    ("origin", "kinds"),
+    [(None, []), ("http://testserver", []), ("http://evil.example", ["origin_forbidden"])],
+)
+async def test_a_later_request_of_a_session_comes_from_our_own_pages_too(
+    bench: Bench, origin: str | None, kinds: list[str]
+) -> None:
+    peer = await bench.joined()
+    request = _handshake(headers=headers(**({"origin": origin} if origin else {})))
+    refused = bench.policy.readmit(request, peer.session)
+    await settle()
+    assert (refused.status if refused else None, bench.kinds()) == (403 if kinds else None, kinds)
+
+
+@pytest.mark.parametrize(
     "query",
     [
         {"token": "x"},
