@@ -18,6 +18,7 @@ from realtime.handshake import ABORT_EXTENSION, DIRECT_EXTENSION
 
 __all__ = ["HubWebSocket"]
 
+TEXT: Final = Opcode.TEXT
 # Answers to the frames of one read leave in one write, but never more than this waits for it:
 # what is held back is unknown to the transport, which tells us when a peer does not read.
 LARGEST_FLUSH: Final = 64 * 1024
@@ -129,7 +130,7 @@ class HubWebSocket(WebSocketsSansIOProtocol):
             if (
                 receive is not None
                 and type(event) is Frame
-                and event.opcode is Opcode.TEXT
+                and event.opcode is TEXT
                 and event.fin
                 and not self.close_sent
             ):
@@ -203,7 +204,7 @@ def _encode(frame: str | bytes) -> bytes:
 
 
 def _encode_text(text: str) -> bytes:
-    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+    return Frame(TEXT, text.encode()).serialize(mask=False)
 
 
 def _encode_binary(data: bytes) -> bytes:

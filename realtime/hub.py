@@ -26,6 +26,7 @@ LOBBY: Final = "lobby"
 # Rooms of the hub's own; the colon keeps them apart from every name that a client may join.
 EVERYBODY: Final = "hub:everybody"
 STAFF: Final = "hub:staff"
+NEVER_TOLD: Final = frozenset({EVERYBODY, STAFF})  # of the actions of those who are in them
 EPOCH: Final = re.compile(r"[A-Za-z0-9_-]{0,64}")
 
 Greeting = Callable[[], Mapping[str, Any]]
@@ -252,8 +253,7 @@ class HubNamespace(Guarded[HubSeat]):
 
     def has_audience(self, socket: Socket[HubSeat]) -> bool:
         """Whether anybody may hear of an action of this socket; most people are alone at times."""
-        rooms = (*self.open_rooms(socket), user_room(socket.state.principal.subject))
-        return self.node.fanout.has_others(self.name, rooms, socket)
+        return self.node.fanout.has_others(self.name, socket.rooms - NEVER_TOLD, socket)
 
     def tell_action(self, socket: Socket[HubSeat], update: Mapping[str, object]) -> None:
         """To the rooms of a socket and to the person's other sockets, to each once, never back."""

@@ -5,6 +5,7 @@ charged between them: `decode_header` looks at a few characters, `decode_data` p
 Writing gives whole Engine.IO frames, so that a broadcast is encoded once and sent to many.
 """
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -104,6 +105,11 @@ _CONNECT: Final = PacketType.CONNECT
 _DISCONNECT: Final = PacketType.DISCONNECT
 
 
+# Nearly every message is one of these, which need none of the questions below. Fifteen digits are
+# always below `MAX_ACK_ID`.
+_PLAIN_EVENT: Final = re.compile(r"2([0-9]{0,15})\[")
+
+
 # Reading
 
 
@@ -113,6 +119,9 @@ def decode_header(text: str, *, max_attachments: int = DEFAULT_MAX_ATTACHMENTS) 
     Raises `EmptyMessage`, `UnknownMessageType`, `BadAttachmentCount`, `TooManyAttachments` or
     `BadAckId`. The JSON is not looked at.
     """
+    if plain := _PLAIN_EVENT.match(text):
+        digits = plain[1]
+        return Header(_EVENT, 0, ROOT, int(digits) if digits else None, plain.end() - 1)
     if not text:
         raise EmptyMessage
     packet_type = _TYPES.get(text[0])
