@@ -44,9 +44,7 @@ PAGE: Final = 500
 
 SNAPSHOT_BUILDS: Final = 20
 
-HAS_KEY: Final = RawSQL(
-    "NOT (engine_feedevent.dedupe_key = '')", (), output_field=BooleanField()
-)
+HAS_KEY: Final = RawSQL("NOT (engine_feedevent.dedupe_key = '')", (), output_field=BooleanField())
 """The condition of the index of keys, word for word: with a parameter in it, SQLite would not see
 that the index serves, and walk through all of a person's events."""
 
