@@ -25,6 +25,10 @@ CLOSE_NORMAL = 1000
 
 Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 
+# OSError is the server's way to say that the peer has gone, RuntimeError uvicorn's that it has
+# closed the connection itself (a broken or oversized frame); cancelling is ours.
+EXPECTED = (OSError, RuntimeError, asyncio.CancelledError)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxLimits:
@@ -212,8 +216,7 @@ class Outbox:
             await self._send({**message, "code": CLOSE_NORMAL})
 
     def _gone(self, error: BaseException) -> None:
-        # OSError is the server's way to say that the peer has gone; cancelling is ours.
-        if not isinstance(error, OSError | asyncio.CancelledError):
+        if not isinstance(error, EXPECTED):
             log.error("a write failed", exc_info=error)
         self.closed = True
         self.discard()
