@@ -5,8 +5,8 @@ Every scenario has a warm-up of its own, then reads the server's CPU time before
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 from benchmarks.load import Client, connect
 from benchmarks.servers import Hub, Login, Peer
@@ -14,7 +14,7 @@ from benchmarks.servers import Hub, Login, Peer
 __all__ = ["SCENARIOS", "Scenario"]
 
 Server = Hub | Peer
-Scenario = Callable[[Server, Sequence[Login], float], Awaitable[float]]
+Scenario = Callable[[Server, Sequence[Login], float], Coroutine[Any, Any, float]]
 
 CLICK: Final = {"target": "door-7", "x": 0.25, "y": 0.75, "button": "left"}
 ACTIONS_PER_S: Final = 40_000  # signed ahead; no server here comes near it on one core
