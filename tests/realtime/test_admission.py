@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from realtime.guard import NEVER_MS
 from realtime.handshake import Denial
 from realtime.protocol import Closed, CloseReason
 from realtime.protocol.errors import BadJson, PayloadTooLarge
+from realtime.protocol.socketio import PacketType
 from tests.realtime.guarded import Bench, _handshake, settle
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
@@ -238,3 +240,53 @@ async def test_a_refused_connect_leaves_a_connection_alone_on_which_something_is
 
     session: Any = SimpleNamespace(sockets={"/": 1}, close=close)
     bench.policy.refused(session, SimpleNamespace(message="AUTH_INVALID"))  # type: ignore[arg-type]  # only its message counts
+
+
+@pytest.mark.parametrize(
+    ("packet", "messages", "size", "pause"),
+    [
+        (PacketType.EVENT, 1, 100, 0),
+        (PacketType.EVENT, 0, 100, 1_000),
+        (PacketType.EVENT, 1, 3_000, 20_000),
+        (PacketType.EVENT, 0, 3_000, 20_000),
+        (PacketType.EVENT, 0, 1_050, 1_000),
+        (PacketType.ACK, 0, 100, 0),
+        (PacketType.BINARY_EVENT, 1, 100, NEVER_MS),
+    ],
+)
+async def test_events_wait_for_the_slower_of_both_buckets(
+    make_bench: Callable[..., Bench], packet: PacketType, messages: int, size: int, pause: int
+) -> None:
+    bench = make_bench(bytes_per_s=100.0, byte_burst=1_000, messages_per_s=1.0, message_burst=1)
+    session = bench.peer().session
+    if not messages:
+        session.policy_state.messages.take(bench.time.now)
+    assert bench.policy.meter(session)(packet, size, bench.time.now) == pause
+
+
+async def test_who_leaves_before_proving_anything_is_on_no_record(bench: Bench) -> None:
+    bench.peer().lose()
+    await settle()
+    assert bench.incidents == []
+
+
+async def test_a_proved_connection_that_we_close_is_on_no_record(bench: Bench) -> None:
+    peer = await bench.joined()
+    peer.session.close(1012, CloseReason.FORCED_SERVER_CLOSE)
+    await settle()
+    assert bench.incidents == []
+
+
+async def test_a_later_request_may_lack_the_origin_that_the_first_needed(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(allow_missing_origin=False)
+    peer = await bench.joined()
+    assert bench.policy.readmit(_handshake(), peer.session) is None
+
+
+async def test_a_refused_handshake_without_an_address_is_recorded_without_one(
+    bench: Bench,
+) -> None:
+    await denial(bench, peer=None, headers=headers(origin="null"))
+    assert bench.incidents[0].ip is None
