@@ -4,6 +4,7 @@ Under a server without lifespan (Daphne) the node starts with the first connecti
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,7 +14,9 @@ from security import database, recorder
 
 __all__ = ["Lifespan"]
 
-FLUSH_S = 5.0
+log = logging.getLogger(__name__)
+
+FLUSH_S = 1.5  # a part of the ten seconds of a stop (hubsite.serving)
 
 
 class Lifespan:
@@ -45,5 +48,6 @@ class Lifespan:
 
     async def _end_records(self) -> None:
         """Whatever was recorded last is stored before the process ends."""
-        await asyncio.to_thread(recorder.shutdown, FLUSH_S)
-        await asyncio.to_thread(database.shutdown)
+        if not await asyncio.to_thread(recorder.shutdown, FLUSH_S):
+            log.critical("records were not stored in time and are lost with this process")
+        await asyncio.to_thread(database.shutdown)  # hubsite.serving ends one that hangs

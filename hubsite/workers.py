@@ -24,7 +24,7 @@ BACKLOG: Final = 2048  # as uvicorn's default
 YOUNG_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 30.0
 WATCH_S: Final = 0.2
-STOPS_WITHIN_S: Final = 15.0
+STOPS_WITHIN_S: Final = 15.0  # a worker ends itself after ten, and its notice (hubsite.serving)
 
 
 def listen(host: str, port: int) -> socket.socket:

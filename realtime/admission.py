@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django.conf import settings as django_settings
 
+from realtime.denials import COME_LATER
 from realtime.guard import NEVER_MS, Guard, Wire
 from realtime.handshake import Denial, Handshake
 from realtime.namespaces import ConnectionRefused
@@ -39,7 +40,6 @@ SERVER_FAULTS: Final = {
     "code 1008": "malformed",
     "code 1009": "payload_too_large",
 }
-RESTART_RETRY_MS: Final = 2_000
 REFUSED_CLOSE: Final = {"FORBIDDEN": 4403, "TOO_MANY_CONNECTIONS": 4429, "PENALTY": 4429}
 
 
@@ -55,15 +55,13 @@ class HubPolicy(Policy):
         self._trusted = networks(self._settings.trusted_proxies)
         self._unproved: Counter[str] = Counter()
         self._open = 0
-        self.draining = False
 
     # -- the handshake
 
     async def admit(self, handshake: Handshake, *, now: float) -> Denial | None:
-        """Refuse a handshake: when full or draining, from a foreign page, too often, with a token
-        in its URL."""
-        if self.draining or self._open >= self._settings.sockets_per_process:
-            return Denial(503, 4, "Try again later", retry_after_ms=RESTART_RETRY_MS)
+        """Refuse a handshake: when full, too often, from a foreign page, with a token in it."""
+        if self._open >= self._settings.sockets_per_process:
+            return COME_LATER
         ip = self._address(handshake)
         refusal = self._refusal(handshake, ip, now)
         if refusal is None:

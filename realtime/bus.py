@@ -82,6 +82,8 @@ class Bus:
 
     async def carried(self) -> None:
         """Return when the layer has taken, or lost, all that was published until now."""
+        if self._task is None:
+            return
         await self._operations.join()
 
     def _queue(self, operation: str, *args: object) -> None:

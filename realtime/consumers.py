@@ -66,7 +66,7 @@ class WebSocketConsumer(AsyncConsumer):
             return denial
         sid = handshake.query.get("sid")
         if sid is None:
-            return await node.policy.admit(handshake, now=node.now()) or unsupported(handshake)
+            return await node.admit(handshake) or unsupported(handshake)
         session = node.sessions.get(sid)
         if session is None:
             return UNKNOWN_SID

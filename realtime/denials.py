@@ -11,6 +11,7 @@ from realtime.handshake import Denial, Handshake
 __all__ = [
     "BAD_METHOD",
     "BAD_REQUEST",
+    "COME_LATER",
     "TOO_LARGE",
     "TRANSPORT_UNKNOWN",
     "UNKNOWN_SID",
@@ -26,6 +27,8 @@ BAD_REQUEST: Final = Denial(400, 3, "Bad request")
 UNSUPPORTED: Final = Denial(400, 5, "Unsupported protocol version")
 # The Node server has no code of its own for it.
 TOO_LARGE: Final = Denial(413, 3, "Payload too large")
+# Of a process that is full or stops: clients try a handshake again, but never a refused CONNECT.
+COME_LATER: Final = Denial(503, 4, "Try again later", retry_after_ms=2_000)
 
 TRANSPORTS: Final = frozenset({"polling", "websocket"})
 # What the Node server lets pass in a header: a tab, and printable Latin-1.

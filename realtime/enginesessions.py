@@ -186,6 +186,9 @@ class EngineSession:
         if self._drop is not None:
             self._drop()
 
+    async def settled(self) -> None:
+        """Return when nothing that the peer asked for is still being done."""
+
     async def drained(self) -> None:
         """Return when the outbox is empty."""
         if self.transport is not None:

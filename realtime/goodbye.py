@@ -36,16 +36,22 @@ CLOSE_CODES: Final[Mapping[int, CloseCode]] = {
     4410: CloseCode("slow reader", 1_000),
     4429: CloseCode("violation budget spent", 60_000),
 }
-# A restart sends everybody away at once; they come back over this many times the shortest pause.
+# Nobody is told the very moment that another one is told: up to this many times the shortest pause.
 SPREAD: Final = 2.0
+# A restart sends everybody away at once. A process with its database takes a few hundred connects a
+# second (tests/storm measures it) and has other work to do; but nobody is kept away for long.
+RETURNS_PER_S: Final = 200.0
+LONGEST_SPREAD_S: Final = 30.0
 
 
 def goodbye_frames(
-    namespace: str, code: int, reason: str, *, retry_after_ms: int | None = None
+    namespace: str, code: int, reason: str, *, retry_after_ms: int | None = None, crowd: int = 1
 ) -> tuple[Frame, ...]:
     """The last frames of a socket: ``goodbye``, and a DISCONNECT where the answer is no.
 
-    ``retry_after_ms`` is for those who may come back; the code's own pause when None.
+    ``retry_after_ms`` is for those who may come back; the code's own pause when None. ``crowd`` is
+    how many are sent away at the same time: their returns are spread so that the next process can
+    take them.
     """
     known = CLOSE_CODES.get(code, CLOSE_CODES[1011])
     body: dict[str, object] = {"code": code, "reason": reason}
@@ -53,7 +59,12 @@ def goodbye_frames(
         body["retry_after_ms"] = None
         last = tuple(socketio.encode_disconnect(namespace))
     else:
-        jitter = 1 + random.random() * SPREAD  # noqa: S311 - spreads load, keeps no secret
-        body["retry_after_ms"] = int((retry_after_ms or known.retry_after_ms) * jitter)
+        body["retry_after_ms"] = _spread(retry_after_ms or known.retry_after_ms, crowd)
         last = ()
     return (*socketio.encode_event(namespace, ["goodbye", body]), *last)
+
+
+def _spread(least_ms: int, crowd: int) -> int:
+    window_ms = min(LONGEST_SPREAD_S, crowd / RETURNS_PER_S) * 1000
+    share = random.random()  # noqa: S311 - spreads load, keeps no secret
+    return int(least_ms + share * max(least_ms * SPREAD, window_ms))

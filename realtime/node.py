@@ -9,9 +9,10 @@ from typing import Any
 
 from realtime.answers import Receive, Send
 from realtime.bus import Bus
+from realtime.denials import COME_LATER
 from realtime.enginesessions import EngineSession, Transport
 from realtime.fanout import Fanout
-from realtime.handshake import Handshake
+from realtime.handshake import Denial, Handshake
 from realtime.namespaces import Namespace
 from realtime.outbox import OutboxLimits
 from realtime.policy import Policy
@@ -29,6 +30,14 @@ log = logging.getLogger(__name__)
 LINGER_S = 30.0
 
 REACHABLE_S = 2.0
+
+# How the time of a stop is spent: what a handler in hand may still take, what a polling client may
+# take for its last poll (it asks again at once, unless it has gone), what was left to be done in
+# the background, and what the bus has yet to carry.
+SETTLES_S = 2.0
+LAST_POLL_S = 2.0
+BACKGROUND_S = 2.0
+CARRIED_S = 0.5
 
 Opening = Callable[["Node", Handshake], EngineSession]
 
@@ -69,6 +78,8 @@ class Node:
         self.recovery = recovery if recovery and recovery.shared >= self.bus.shared else None
         self.fanout = Fanout(self.bus, recovery=self.recovery, now=self.now)
         self.draining = False
+        self.crowd = 0
+        """How many sessions are sent away at once; they had better not all come back at once."""
         self._background: set[asyncio.Future[Any]] = set()
 
     def start(self) -> None:
@@ -78,6 +89,12 @@ class Node:
             self._relay.start()
         for namespace in self.namespaces.values():
             namespace.bind(self)
+
+    async def admit(self, handshake: Handshake) -> Denial | None:
+        """Whether a new session may begin: never in a process that ends."""
+        if self.draining:
+            return COME_LATER
+        return await self.policy.admit(handshake, now=self.now())
 
     async def carried(
         self, handshake: Handshake, scope: dict[str, Any], receive: Receive, send: Send
@@ -128,25 +145,53 @@ class Node:
             log.error("background work failed", exc_info=error)
 
     async def drain(self, *, code: int, deadline_s: float) -> None:
-        """Close every session with a code, wait until the outboxes are empty, at most so long."""
+        """Close every session with a code and empty the outboxes, at most so long.
+
+        A handler in hand ends first, so that its sender hears what became of it. From now on no
+        session begins; whoever has taken nothing until the deadline is let go.
+        """
         self.draining = True
         sessions = list(self.sessions.values())
-        for session in sessions:
-            session.close(code, CloseReason.SERVER_SHUTTING_DOWN)
-        waiting = [asyncio.ensure_future(session.drained()) for session in sessions]
-        if waiting:
-            await asyncio.wait(waiting, timeout=deadline_s)
-        for task in waiting:
+        self.crowd = len(sessions)
+        parting = {asyncio.ensure_future(self._part(each, code)): each for each in sessions}
+        if not parting:
+            return
+        _, late = await asyncio.wait(parting, timeout=deadline_s)
+        for task in late:
             task.cancel()
+            parting[task].close(code, CloseReason.SERVER_SHUTTING_DOWN)
+            parting[task].abort()
+
+    async def _part(self, session: EngineSession, code: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLES_S):
+                await session.settled()
+        session.close(code, CloseReason.SERVER_SHUTTING_DOWN)
+        transport = session.transport
+        asks_again = transport is not None and transport.lingers
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_POLL_S if asks_again else None):
+                await session.drained()
 
     async def stop(self) -> None:
-        """End what runs in the background. Sessions should have been drained before."""
+        """End what runs in the background, once it is done. Sessions were drained before."""
+        self.draining = True
+        self.timers.stop()
         for namespace in self.namespaces.values():
             await namespace.stop()
+        await self._finish_background()
+        if self._relay is not None:
+            await self._relay.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CARRIED_S):
+                await self.bus.carried()
+        await self.bus.stop()
+
+    async def _finish_background(self) -> None:
+        """What was begun is done, such as noting that an engine has left; or it is given up."""
+        deadline = self.now() + BACKGROUND_S
+        while self._background and (left_s := deadline - self.now()) > 0:
+            await asyncio.wait(self._background, timeout=left_s)
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        if self._relay is not None:
-            await self._relay.stop()
-        self.timers.stop()
-        await self.bus.stop()

@@ -84,7 +84,7 @@ class PollingConsumer(AsyncConsumer):
             return refusal(BAD_METHOD)
         if handshake.query["transport"] != "polling":  # a WebSocket does not come this way
             return refusal(BAD_REQUEST)
-        denial = await node.policy.admit(handshake, now=node.now()) or unsupported(handshake)
+        denial = await node.admit(handshake) or unsupported(handshake)
         if denial is not None:
             return refusal(denial)
         await node.reachable()  # for its next poll may come to another process

@@ -96,9 +96,18 @@ class Server:
         """A new session of this server, on a node."""
         return Session(node, handshake)
 
-    async def shutdown(self, *, code: int = 1012, deadline_s: float = 5.0) -> None:
-        """Say goodbye to everybody and end the node; nothing happens if there is none."""
+    def refuse(self) -> None:
+        """Begin no new session in this process; those that there are go on."""
         if self._node is not None:
-            node, self._node = self._node, None
+            self._node.draining = True
+
+    async def shutdown(self, *, code: int = 1012, deadline_s: float = 5.0) -> None:
+        """Say goodbye to everybody and end the node; nothing happens if there is none.
+
+        Until all have gone the node is there for their last polls, and begins no new session.
+        """
+        node = self._node
+        if node is not None:
             await node.drain(code=code, deadline_s=deadline_s)
+            self._node = None
             await node.stop()

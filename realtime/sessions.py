@@ -220,6 +220,11 @@ class Session(EngineSession):
         _try(socket.namespace.failed, socket, error)
         self.close(CLOSE_INTERNAL_ERROR, detail="internal error")
 
+    async def settled(self) -> None:
+        """Return when no handler of this session runs or waits."""
+        while self._worker is not None and not self._worker.done():
+            await asyncio.wait([self._worker])
+
     # -- joining and parting
 
     async def _join(self, socket: Socket[Any], auth: dict[str, Any] | None) -> None:

@@ -42,13 +42,16 @@ class Timers:
         self._serial = count()
         self._alarm: TimerHandle | None = None
         self._sweep_at = LITTER
+        self._stopped = False
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def at(self, when: float, callback: Callable[[], object]) -> Timer:
-        """Call back at ``when`` (loop time), once."""
+        """Call back at ``when`` (loop time), once; never, after ``stop``."""
         timer = Timer(when, callback)
+        if self._stopped:
+            return timer
         heapq.heappush(self._heap, (when, next(self._serial), timer))
         if self._heap[0][2] is timer:
             self._set_alarm()
@@ -59,7 +62,8 @@ class Timers:
         return self.at(self._loop.time() + seconds, callback)
 
     def stop(self) -> None:
-        """Forget every deadline."""
+        """Forget every deadline, and those that are still asked for: the process ends."""
+        self._stopped = True
         self._heap.clear()
         self._set_alarm()
 

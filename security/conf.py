@@ -117,6 +117,7 @@ class HubSettings:
     allow_missing_origin: bool = limit(True, "yes or no", "Native clients send no Origin.")
     trusted_proxies: tuple[str, ...] = limit((), "networks", "Peers whose headers count.")
     metrics_token: str = limit("", "token", "Bearer for /metrics beyond loopback.")
+    stop_notice_s: float = limit(0.0, "seconds", "Not ready for so long before the goodbyes.")
     database_threads: int = limit(8, "threads", "Threads for database work of one process.")
 
     @classmethod

@@ -128,19 +128,16 @@ async def test_connections_that_prove_nothing_are_counted_by_address(
     assert not bench.policy._unproved
 
 
-@pytest.mark.parametrize("state", ["draining", "full"])
-async def test_a_draining_or_full_process_asks_to_try_again_without_blame(
-    make_bench: Callable[..., Bench], state: str
+async def test_a_full_process_asks_to_try_again_without_blame(
+    make_bench: Callable[..., Bench],
 ) -> None:
     bench = make_bench(sockets_per_process=1)
-    bench.policy.draining = state == "draining"
-    peer = bench.peer() if state == "full" else None
+    peer = bench.peer()
     refused = await denial(bench)
     assert refused is not None
     assert (refused.status, refused.retry_after_ms, bench.incidents) == (503, 2_000, [])
-    if peer is not None:
-        peer.lose()
-        assert await denial(bench) is None
+    peer.lose()
+    assert await denial(bench) is None
 
 
 async def test_a_connection_that_joins_nothing_in_time_is_closed_on_record(bench: Bench) -> None:

@@ -39,6 +39,13 @@ def test_pauses_are_spread_so_that_not_everybody_comes_back_at_once() -> None:
     assert len({str(body(1012)["retry_after_ms"]) for _ in range(50)}) > 10
 
 
+def test_a_crowd_is_spread_over_as_many_seconds_as_it_takes_to_come_back() -> None:
+    pauses = [int(str(body(1012, crowd=2_000)["retry_after_ms"])) for _ in range(400)]
+    assert min(pauses) >= 500
+    assert 8_000 < max(pauses) <= 500 + 10_000
+    assert max(int(str(body(1012, crowd=10**6)["retry_after_ms"])) for _ in range(50)) <= 30_500
+
+
 def test_a_pause_that_is_known_better_replaces_that_of_the_code() -> None:
     assert body(4429, retry_after_ms=300_000)["retry_after_ms"] >= 300_000  # type: ignore[operator]  # a number
 

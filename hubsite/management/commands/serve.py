@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from hubsite.asgi import application, hub
 from hubsite.health import pending_migrations
-from hubsite.serving import HubServer, configure
+from hubsite.serving import STOPS_WITHIN_S, HubServer, configure
 from hubsite.workers import Workers, listen
 from security.conf import hub as limits
 
@@ -43,6 +43,8 @@ class Command(BaseCommand):
             configure(application, limits(), host=host, port=port),
             hub,
             on_started=lambda bound: self._greet(host, bound) if fd is None else None,
+            notice_s=limits().stop_notice_s,
+            ends_within_s=STOPS_WITHIN_S,
         )
         server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
         if not server.started:
