@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from engine import adapter, dispatcher
-from engine.adapter import WORLD_BOUNDS, AdmittedWorld, WorldRefused
+from engine.adapter import WORLD_BOUNDS, AdmittedWorld, WorldRefused, unknown_keys
 from engine.coordinator import Coordinator
 from engine.models import Priority
+from engine.worldspec import Finding
 from realtime.actions import Action, ActionType
 from realtime.guard import Seat
 from realtime.namespaces import Socket
@@ -41,19 +42,20 @@ def world_actions(coordinator: Coordinator, settings: HubSettings) -> dict[str, 
 
 def _generate(coordinator: Coordinator) -> Handler:
     async def generate_world(socket: Socket[Seat], action: Action) -> Reply:
-        request = _request(action.payload)
         principal = socket.state.principal
         user_id = int(principal.subject)
         try:
+            request = _request(action.payload)
             world = await database.read(adapter.admit, request["spec"])
         except WorldRefused as refused:
-            body = _refusal_body(refused, request)
+            body = _refusal_body(refused, action.payload)
             await coordinator.decide(dispatcher.refuse, user_id, body)
             raise Refused(
                 refused.code,
                 reason="world",
                 message=str(body["message"]),
                 public={key: body[key] for key in ("path", "findings") if key in body},
+                detail={"path": body["path"], "finding": body["message"]},
             ) from None
         return await _submit(coordinator, user_id, world, request, staff=principal.is_staff)
 
@@ -80,18 +82,14 @@ async def _submit(
 
 
 def _request(payload: object) -> dict[str, Any]:
-    """The payload of ``generate_world``; the hub makes jobs, ids and states itself."""
+    """The payload of ``generate_world``; the hub makes jobs, ids and states itself.
+
+    Raises `WorldRefused` where it has no world, or keys beside it, else `Refused`.
+    """
     if not isinstance(payload, dict) or "spec" not in payload:
-        raise Refused("schema_validation_failed", reason="no_spec")
-    extra = payload.keys() - {"spec", "request_id", "priority"}
-    if extra:
-        raise Refused(
-            "schema_validation_failed",
-            reason="extra_keys",
-            message="The payload has keys that are not allowed.",
-            public={"path": "$"},
-            detail={"extra": sorted(extra)[:8]},
-        )
+        raise WorldRefused([Finding("$", "the payload has no 'spec'")])
+    if extra := payload.keys() - {"spec", "request_id", "priority"}:
+        raise WorldRefused([Finding("$", unknown_keys(sorted(extra)))])
     request_id, priority = payload.get("request_id"), payload.get("priority", "normal")
     if request_id is not None and not (
         isinstance(request_id, str) and REQUEST_ID.fullmatch(request_id)
@@ -102,17 +100,18 @@ def _request(payload: object) -> dict[str, Any]:
     return payload
 
 
-def _refusal_body(refused: WorldRefused, request: Mapping[str, Any]) -> dict[str, object]:
+def _refusal_body(refused: WorldRefused, payload: object) -> dict[str, object]:
     findings = [{"path": each.path, "message": each.message} for each in refused.findings]
-    first = findings[0] if findings else {"path": "$", "message": "The world is not acceptable."}
+    first = findings[0]
     body: dict[str, object] = {
         "error": refused.code,
         "message": first["message"],
         "path": first["path"],
         "findings": findings,
     }
-    if isinstance(request.get("request_id"), str):
-        body["request_id"] = request["request_id"]
+    request_id = payload.get("request_id") if isinstance(payload, dict) else None
+    if isinstance(request_id, str) and REQUEST_ID.fullmatch(request_id):
+        body["request_id"] = request_id
     return body
 
 

@@ -12,7 +12,7 @@ Errors::
     SchemaChanged (RuntimeError)   ours: the schema file is not the frozen one; do not start
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -45,6 +45,7 @@ __all__ = [
     "admit",
     "check_job",
     "load_schema",
+    "unknown_keys",
 ]
 
 SCHEMA_SHA256: Final = "0812599ad825f8683b26cc11b261af534b1255e044b2582055213a47c7aad30c"
@@ -227,5 +228,10 @@ def _finding(error: ValidationError) -> Finding:
 def _sentence(error: ValidationError) -> str:
     if not isinstance(error.kind, ValidationErrorKind.AdditionalProperties):
         return error.message
-    keys = ", ".join(repr(key[:_ECHO]) for key in error.kind.unexpected[:_ECHO])
+    return unknown_keys(error.kind.unexpected)
+
+
+def unknown_keys(names: Sequence[str]) -> str:
+    """Say that keys are refused; of many or long names only so much as a sentence can hold."""
+    keys = ", ".join(repr(name[:_ECHO]) for name in names[:_ECHO])
     return f"unknown keys are refused: {keys if len(keys) <= _ECHO else keys[: _ECHO - 3] + '...'}"

@@ -65,6 +65,19 @@ class Coordinator:
         node.timers.after(RESCUE_EVERY_S, self._rescue_soon)
         effects.announce(self._from_elsewhere)
 
+    async def stop(self) -> None:
+        """The process ends: close its engines' connections, and tell who is left of it.
+
+        Else an engine would look connected until it is given up for dead.
+        """
+        try:
+            outcome = await database.write(dispatcher.process_stopped, self._node.id)
+        except DATABASE_TROUBLE as error:
+            log.warning("engine connections stay open until they are given up: %s", error)
+        else:
+            if outcome.engines_changed or self._status_due:
+                await self._tell_status()
+
     def _from_elsewhere(self, outcome: Outcome) -> None:
         """A decision of another thread of this process, such as the admin's."""
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it all sockets
@@ -97,6 +110,8 @@ class Coordinator:
 
     def wake(self) -> None:
         """There may be something to assign."""
+        if self._node.draining:
+            return  # what we sent now might not leave; another process looks within a second
         if self._assigning:
             self._assign_again = True
         else:

@@ -18,6 +18,7 @@ from engine.dispatch.engines import (
     engine_ready,
     engine_resume,
     heartbeat,
+    process_stopped,
 )
 from engine.dispatch.report import (
     report_ack,
@@ -41,6 +42,7 @@ __all__ = [
     "heartbeat",
     "is_paused",
     "pause",
+    "process_stopped",
     "refuse",
     "report_ack",
     "report_completed",

@@ -116,6 +116,11 @@ class EngineNamespace(Guarded[EngineSeat]):
         super().bind(node)
         self.coordinator.start(node)
 
+    async def stop(self) -> None:
+        """The process ends."""
+        await super().stop()
+        await self.coordinator.stop()
+
     # -- joining and parting
 
     def check_handshake(self, handshake: Handshake) -> None:

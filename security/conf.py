@@ -101,6 +101,7 @@ class HubSettings:
     # -- jobs
     builds_in_flight: int = limit(4, "builds", "Unfinished builds of one person.")
     queued_jobs: int = limit(2_000, "jobs", "Unfinished jobs of one person.")
+    job_wait_hours: int = limit(168, "hours", "Wait for an engine after which a job has expired.")
     feed_keep_hours: int = limit(24, "hours", "Age at which feed events may be pruned.")
     feed_keep_events: int = limit(50_000, "events", "Feed events kept for one person.")
     artifact_keep_days: int = limit(30, "days", "Age at which artifacts may be pruned.")

@@ -15,7 +15,7 @@ from engine.adapter import JobRefused, check_job
 from engine.clock import milliseconds, moment
 from engine.dispatch.control import is_paused
 from engine.dispatch.moves import move
-from engine.dispatch.rows import OPEN_STATES, lock_jobs
+from engine.dispatch.rows import OPEN_STATES, lock_builds_at_rest, lock_jobs
 from engine.dispatch.settle import Ending, fail_build, move_build
 from engine.ids import new_attempt_id
 from engine.leases import lease_s, longest_run_s
@@ -46,10 +46,10 @@ def assign(now: datetime | None = None, limit: int = 100) -> Outcome:
     with transaction.atomic():
         engines = _Engines.locked()
         at = moment(now)
-        picks = _choose(engines, at, limit)
+        shares = _choose(engines, at, limit)
         ledger = Ledger(at)
-        for build in _lock_builds(picks):
-            _dispatch_build(build, picks[build.id], ledger)
+        for build in _lock_builds(shares):
+            _dispatch_build(build, shares[build.id].picks, ledger)
         return ledger.close()
 
 
@@ -123,24 +123,33 @@ class _Candidate:
 _Pick = tuple[str, EngineSession]
 
 
-def _choose(engines: _Engines, now: datetime, limit: int) -> Mapping[str, list[_Pick]]:
+@dataclass(slots=True)
+class _Share:
+    """What a build is to get, and the engine it was bound to when that was decided."""
+
+    bound_to: str
+    picks: list[_Pick]
+
+
+def _choose(engines: _Engines, now: datetime, limit: int) -> Mapping[str, _Share]:
     """Pick jobs and engines for them, by build. Nothing is locked yet but the engines."""
     running = _running_by_person()
     candidates = {build.id: _candidate(build, now, limit) for build in _builds(engines, now)}
     turns = [each.turn(running) for each in candidates.values()]
     heapify(turns)
-    picks: dict[str, list[_Pick]] = defaultdict(list)
+    shares: dict[str, _Share] = {}
     while turns and limit and not engines.full:
         turn = heappop(turns)
         candidate = candidates[turn[-1]]
         if turn != candidate.turn(running):  # its person got a job meanwhile: back in the line
             heappush(turns, candidate.turn(running))
         elif pick := _next_pick(candidate, engines):
-            picks[candidate.build.id].append(pick)
+            share = _Share(candidate.build.engine_name, [])
+            shares.setdefault(candidate.build.id, share).picks.append(pick)
             running[candidate.build.user_id] += 1
             limit -= 1
             heappush(turns, candidate.turn(running))
-    return picks
+    return shares
 
 
 def _next_pick(candidate: _Candidate, engines: _Engines) -> _Pick | None:
@@ -188,10 +197,13 @@ def _candidate(build: Build, now: datetime, limit: int) -> _Candidate:
 # Dispatching
 
 
-def _lock_builds(picks: Mapping[str, list[_Pick]]) -> list[Build]:
-    """Lock the picked builds that are still open; one that is busy waits for the next call."""
-    rows = Build.objects.select_for_update(skip_locked=True, no_key=True).defer("world_text")
-    return list(rows.filter(pk__in=picks, state__in=OPEN_STATES).order_by("id"))
+def _lock_builds(shares: Mapping[str, _Share]) -> list[Build]:
+    """Lock the builds that still are as they were; one that is busy waits for the next call.
+
+    Another process may have bound a build to an engine meanwhile: then it stays with that one.
+    """
+    builds = lock_builds_at_rest(shares)
+    return [each for each in builds if each.engine_name == shares[each.id].bound_to]
 
 
 def _dispatch_build(build: Build, picks: Sequence[_Pick], ledger: Ledger) -> None:

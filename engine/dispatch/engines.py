@@ -29,6 +29,7 @@ from engine.ledger import Ledger
 from engine.models import LIVE_STATES, Build, EngineSession, Job
 from engine.outcome import Outcome
 from engine.states import FINAL, Reason, State
+from security.models import ServiceAccount
 from security.refusals import Refused
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "engine_ready",
     "engine_resume",
     "heartbeat",
+    "process_stopped",
 ]
 
 CONNECTION_REPLACED: Final = "connection_replaced"
@@ -55,6 +57,7 @@ def engine_connected(
     same engine, which the caller closes with 4409.
     """
     with transaction.atomic():
+        _lock_account(name)
         ledger = Ledger(moment(now))
         rows = EngineSession.objects.select_for_update(no_key=True)
         earlier = list(rows.filter(name=name, closed_at=None).order_by("id"))
@@ -125,6 +128,19 @@ def engine_closed(session_id: str, *, now: datetime | None = None) -> Outcome:
         return ledger.close()
 
 
+def process_stopped(node: str, *, now: datetime | None = None) -> Outcome:
+    """Note that a process of the hub ends, and with it each connection that it still has.
+
+    As `engine_closed` for all of them: what is noted one by one may not be done in time.
+    """
+    with transaction.atomic():
+        ledger = Ledger(moment(now))
+        rows = EngineSession.objects.select_for_update(no_key=True)
+        for session in rows.filter(node=node, closed_at=None).order_by("id"):
+            _close(session, ledger)
+        return ledger.close()
+
+
 def heartbeat(session_id: str, attempts: object, *, now: datetime | None = None) -> Outcome:
     """Renew the leases of the listed attempts: ids, or objects that have an `attempt_id`.
 
@@ -135,10 +151,10 @@ def heartbeat(session_id: str, attempts: object, *, now: datetime | None = None)
         session = _open(session_id)
         ledger = Ledger(moment(now))
         _save(session, last_seen_at=ledger.now)
-        renewed = _renew(session, listed, ledger.now)
+        held = _renew(session, listed, ledger.now)
         _refresh_state(session, ledger)
-        stale = sorted(set(listed) - renewed)
-        return ledger.close({"renewed": len(renewed), "stale": stale})
+        stale = sorted(set(listed) - held)
+        return ledger.close({"renewed": len(held), "stale": stale})
 
 
 def engine_resume(session_id: str, attempts: object, *, now: datetime | None = None) -> Outcome:
@@ -161,6 +177,15 @@ def engine_resume(session_id: str, attempts: object, *, now: datetime | None = N
 
 
 # Connections
+
+
+def _lock_account(name: str) -> None:
+    """Let two connections of an engine prove themselves one after another.
+
+    At once, neither would see the other as the earlier one, and an engine has one that is open.
+    """
+    accounts = ServiceAccount.objects.select_for_update(no_key=True)
+    accounts.filter(kind="engine", name=name).first()
 
 
 def _open(session_id: str) -> EngineSession:
@@ -204,16 +229,21 @@ def _refresh_state(session: EngineSession, ledger: Ledger) -> None:
 
 
 def _renew(session: EngineSession, listed: Collection[str], now: datetime) -> set[str]:
-    """Renew what this connection holds of the listed attempts; return those."""
+    """Renew what this connection holds of the listed attempts; return those.
+
+    A job whose row another transaction has locked is left to that one: it is a report, which renews
+    or ends the lease itself. Waiting for it, with other jobs locked and their builds not, could
+    wait in a circle: who fails a build locks one of its jobs first and then the rest.
+    """
     held = Job.objects.filter(
         engine_session=session,
         attempt_id__in=listed,
         state__in=LIVE_STATES,
         lease_expires_at__gt=now,
     )
-    jobs = lock_jobs(held)
-    _extend(jobs, now)
-    return {job.attempt_id for job in jobs}
+    attempts = set(held.values_list("attempt_id", flat=True))
+    _extend(lock_jobs(held, skip_locked=True), now)
+    return attempts
 
 
 def _extend(jobs: Iterable[Job], now: datetime, **changes: object) -> None:

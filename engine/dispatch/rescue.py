@@ -1,4 +1,4 @@
-"""The reaper: jobs whose lease or longest run is over, and engines that fell silent."""
+"""The reaper: jobs whose lease, longest run or wait is over, and engines that fell silent."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -7,7 +7,8 @@ from django.db import transaction
 from django.db.models import Q
 
 from engine.clock import moment
-from engine.dispatch.rows import lock_jobs
+from engine.dispatch.expiry import BATCH, expire, expired_builds
+from engine.dispatch.rows import lock_builds_at_rest, lock_jobs
 from engine.dispatch.settle import Ending, end_attempt
 from engine.leases import GONE_AFTER_S, RESCUE_BATCH, SILENT_AFTER_S
 from engine.ledger import Ledger
@@ -22,7 +23,7 @@ GONE_AFTER: Final = timedelta(seconds=GONE_AFTER_S)
 
 
 def rescue(now: datetime | None = None) -> Outcome:
-    """End at most 100 attempts that are over, and mark silent engines.
+    """End at most 100 attempts that are over and a few builds that expired; mark silent engines.
 
     Answers `{rescued, more}`: with `more`, call again. Any process may call at any time; two that
     do so at once take different builds.
@@ -30,7 +31,11 @@ def rescue(now: datetime | None = None) -> Outcome:
     at = moment(now)
     over = Q(state__in=LIVE_STATES, lease_expires_at__lte=at)
     late = Q(closed_at=None, last_seen_at__lt=at - SILENT_AFTER)
-    if not (Job.objects.filter(over).exists() or EngineSession.objects.filter(late).exists()):
+    if not (
+        Job.objects.filter(over).exists()
+        or EngineSession.objects.filter(late).exists()
+        or expired_builds(at).exists()
+    ):
         return Outcome(reply={"rescued": 0, "more": False})  # no lock taken: the usual case
     with transaction.atomic():
         ledger = Ledger(at)
@@ -38,18 +43,12 @@ def rescue(now: datetime | None = None) -> Outcome:
         rows = Job.objects.filter(over).order_by("lease_expires_at")
         found = list(rows.values_list("id", "build_id")[:RESCUE_BATCH])
         rescued = 0
-        for build in _lock_builds({build_id for _, build_id in found}):
+        for build in lock_builds_at_rest(build_id for _, build_id in found):
             ids = [job_id for job_id, build_id in found if build_id == build.id]
             rescued += _rescue_build(build, lock_jobs(Job.objects.filter(over, pk__in=ids)), ledger)
-        return ledger.close({"rescued": rescued, "more": len(found) == RESCUE_BATCH})
-
-
-def _lock_builds(build_ids: set[str]) -> list[Build]:
-    """Lock builds in order, without those that another transaction is at work on."""
-    if not build_ids:
-        return []
-    rows = Build.objects.select_for_update(skip_locked=True, no_key=True).defer("world_text")
-    return list(rows.filter(pk__in=build_ids).order_by("id"))
+        expired = expire(at, ledger)
+        more = len(found) == RESCUE_BATCH or expired == BATCH
+        return ledger.close({"rescued": rescued, "more": more})
 
 
 def _rescue_build(build: Build, jobs: list[Job], ledger: Ledger) -> int:

@@ -20,6 +20,7 @@ from engine.views import world_update
 
 __all__ = [
     "CANCELLED",
+    "EXPIRED",
     "Ending",
     "cancelled",
     "end_attempt",
@@ -62,6 +63,7 @@ class Ending:
 
 
 CANCELLED: Final = Ending(Reason.CANCELLED, retryable=False)
+EXPIRED: Final = Ending(Reason.EXPIRED, retryable=False)
 UPSTREAM_FAILED: Final = Ending(Reason.UPSTREAM_FAILED, retryable=False)
 
 

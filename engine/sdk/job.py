@@ -95,9 +95,11 @@ class Context:
         self._loop.call_soon_threadsafe(self._report, percent)
 
     async def upload_artifact(self, data: bytes) -> None:
-        """Store the finished world, a `.glb` of at most 32 MiB; a second call replaces the first.
+        """Store the finished world, a `.glb` of at most 32 MiB, once in an attempt.
 
-        Raises `HubRefused` for a final no, `TryLater` when the hub could not for a long time.
+        The same bytes again change nothing; other bytes are refused with `conflict`, for only a
+        newer attempt replaces a file. Raises `HubRefused` for a final no, `TryLater` when the hub
+        could not for a long time.
         """
         await self._api.put("artifact", self._place, data)
 

@@ -87,7 +87,11 @@ async def test_the_hub_makes_jobs_ids_and_states_itself(desk: Desk, key: str) ->
     answer = await ada.act("generate_world", {"spec": world_of(), key: "x"})
     assert (answer["error"], answer["path"]) == ("schema_validation_failed", "$")
     assert desk.hub.kinds() == ["schema_validation_failed"]
-    assert desk.hub.incidents[0].detail["extra"] == [key]
+    assert repr(key) in desk.hub.incidents[0].detail["finding"]
+    await settle()
+    (row,) = desk.feed("ada", "job_error")
+    assert (row["error"], row["path"]) == ("schema_validation_failed", "$")
+    assert row["message"] == f"unknown keys are refused: {key!r}"
     assert (desk.count(), desk.count(Job)) == (0, 0)
 
 
@@ -104,6 +108,11 @@ async def test_a_payload_without_a_specification_is_refused(desk: Desk, payload:
     ada = await desk.person()
     answer = await ada.act("generate_world", payload if payload != "x" else '"x"')
     assert answer["error"] == "schema_validation_failed"
+    await settle()
+    (row,) = desk.feed("ada", "job_error")
+    assert (row["message"], row["path"]) == (answer["message"], "$")
+    asked = payload.get("request_id") if isinstance(payload, dict) else None
+    assert row.get("request_id") == asked
     assert desk.count() == 0
 
 

@@ -299,3 +299,44 @@ async def test_a_world_goes_from_the_person_to_the_engine_and_back(
     await hub.advance(1)
     (status,) = owner.heard("engine_status")[-1:]
     assert [(each["name"], each["busy"]) for each in status["engines"]] == [("forge", 0)]
+
+
+# -- the end of the process
+
+
+async def test_a_process_that_stops_closes_its_engines_connections_and_says_so(
+    hub: EngineBench,
+) -> None:
+    ada = await hub.joined("ada")
+    hub.answers["process_stopped"] = Outcome(engines_changed=True)
+    await hub.engines.stop()
+    assert [each.args for each in hub.asked("process_stopped")] == [(hub.node.id,)]
+    assert len(ada.heard("engine_status")) == 1
+
+
+async def test_what_was_noted_but_not_told_yet_is_told_at_the_end(hub: EngineBench) -> None:
+    ada = await hub.joined("ada")
+    await decided(hub, engines_changed=True)
+    await hub.engines.stop()
+    assert len(ada.heard("engine_status")) == 1
+
+
+async def test_a_process_whose_engines_are_gone_says_nothing(hub: EngineBench) -> None:
+    await hub.engines.stop()
+    assert hub.status_asked == 0
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: type(trouble).__name__)
+async def test_a_process_stops_also_while_the_database_is_in_trouble(
+    hub: EngineBench, caplog: pytest.LogCaptureFixture, trouble: Exception
+) -> None:
+    hub.answers["process_stopped"] = trouble
+    await hub.engines.stop()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_a_process_that_stops_gives_out_no_more_jobs(hub: EngineBench) -> None:
+    hub.node.draining = True
+    await decided(hub, assignable=True)
+    await settle()
+    assert wakes(hub) == 0

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from engine import dispatcher
+from engine.dispatch import assign
 from engine.models import Build, EngineSession, Job, JobEvent
 
 pytestmark = pytest.mark.django_db
@@ -209,3 +210,23 @@ def test_a_session_without_announcement_gets_nothing(bench: Any) -> None:
     assert bench.assign() == []
     assert EngineSession.objects.get().capacity == 0
     assert Build.objects.get().state == "queued"
+
+
+def test_a_build_that_another_process_bound_meanwhile_is_left_to_that_engine(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.engine("forge", capacity=4)
+    build = bench.submit()
+    choose = assign._choose
+
+    def slowly(*asked: Any) -> Any:
+        chosen = choose(*asked)
+        Build.objects.filter(pk=build.pk).update(engine_name="anvil")
+        return chosen
+
+    with monkeypatch.context() as patch:
+        patch.setattr(assign, "_choose", slowly)
+        assert bench.assign() == []
+    bench.engine("anvil", capacity=4)
+    (job,) = bench.assign()
+    assert bench.job(job).engine_session.name == "anvil"

@@ -184,3 +184,16 @@ def test_a_wrong_list_of_attempts_is_refused(bench: Any, attempts: object) -> No
         with pytest.raises(Refused) as caught:
             call(session, attempts, now=bench.now)
         assert caught.value.code == "PAYLOAD_INVALID"
+
+
+def test_a_process_that_stops_leaves_no_connection_open_and_no_job_behind(bench: Any) -> None:
+    bench.engine("forge")
+    bench.submit()
+    (job,) = bench.assign()
+    elsewhere = bench.engine("anvil")
+    EngineSession.objects.filter(pk=elsewhere).update(node="node-2")
+    assert dispatcher.process_stopped("node-1", now=bench.now).engines_changed
+    states = dict(EngineSession.objects.values_list("name", "state"))
+    assert states == {"forge": "lost", "anvil": "ready"}
+    assert bench.job(job).state == "dispatched"
+    assert not dispatcher.process_stopped("node-1", now=bench.now).engines_changed

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from engine import dispatcher, views
-from engine.models import EngineSession, Job, JobEvent
+from engine.models import Build, EngineSession, Job, JobEvent
 
 pytestmark = pytest.mark.django_db
+
+WEEK_S = 7 * 24 * 3600
 
 
 def test_nothing_is_rescued_before_its_lease_is_over(bench: Any) -> None:
@@ -146,3 +148,46 @@ def test_a_heartbeat_renews_only_what_it_lists(bench: Any) -> None:
     dispatcher.rescue(bench.now)
     assert bench.job(kept).state == "running"
     assert bench.job(dropped).state == "queued"
+
+
+def test_a_job_that_nobody_takes_expires_after_a_week_and_fails_its_build(bench: Any) -> None:
+    waits, young = bench.submit(entities=2), bench.submit(bench.person("grace"))
+    Build.objects.filter(pk=young.pk).update(created_at=bench.now + timedelta(seconds=1))
+    young.jobs.update(queued_at=bench.now + timedelta(seconds=1))
+    assert dispatcher.rescue(bench.later(WEEK_S)).feed_heads == {}
+    outcome = dispatcher.rescue(bench.later(0.5))
+    assert outcome.reply == {"rescued": 0, "more": False}
+    codes = list(waits.jobs.order_by("stage", "ordinal").values_list("state", "error_code"))
+    assert codes == [("failed", "expired")] + [("failed", "upstream_failed")] * 3
+    waits.refresh_from_db()
+    assert (waits.state, waits.failed, waits.error_code) == ("failed", 4, "expired")
+    assert waits.jobs.get(stage=0).events.get().event == "expire"
+    assert bench.events()[-1]["status"] == "failed"
+    assert Build.objects.get(pk=young.pk).state == "queued"
+
+
+def test_a_build_that_expired_can_be_opened_again_and_then_waits_anew(bench: Any) -> None:
+    build = bench.submit(entities=1)
+    dispatcher.rescue(bench.later(WEEK_S + 1))
+    dispatcher.retry_job(bench.person(), build.jobs.first().id, now=bench.now)
+    dispatcher.rescue(bench.later(60))
+    build.refresh_from_db()
+    assert build.state == "queued"
+    bench.engine()
+    bench.run_all()
+    build.refresh_from_db()
+    assert build.state == "completed"
+
+
+def test_a_job_at_an_engine_and_those_behind_it_do_not_expire(bench: Any) -> None:
+    session = bench.engine()
+    build = bench.submit()
+    bench.later(WEEK_S)
+    (job,) = bench.assign()
+    bench.start(job)
+    bench.later(5)
+    bench.beat(session, str(job.body["attempt_id"]))
+    dispatcher.rescue(bench.now)
+    assert bench.job(job).state == "running"
+    build.refresh_from_db()
+    assert build.state == "running"
