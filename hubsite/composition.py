@@ -21,7 +21,7 @@ from realtime.outbox import OutboxLimits
 from realtime.protocol import Limits
 from realtime.server import Server
 from realtime.state.shared import SharedState, shared_state
-from security import database, door
+from security import database, door, throttle
 from security.conf import HubSettings, hub
 from security.keys import Key
 
@@ -30,7 +30,8 @@ __all__ = ["body_limit", "server", "state"]
 
 @cache
 def state() -> SharedState:
-    """What this process shares with others: nothing in memory, used nonces on Redis."""
+    """What this process shares with others: nothing in memory; on Redis used nonces, penalties,
+    and the rates of handshakes and failed log-ins."""
     return shared_state(django_settings.REDIS_URL, hub())
 
 
@@ -40,7 +41,8 @@ def server() -> Server:
     settings = hub()
     shared = state()
     door.use_nonces(shared.request_nonces)
-    guard = Guard(settings, shared.nonces)
+    throttle.use_attempts(shared.attempts)
+    guard = Guard(settings, shared.nonces, shared.penalties)
     coordinator = Coordinator()
     people = HubNamespace(
         guard,
@@ -59,7 +61,7 @@ def server() -> Server:
             write_deadline_s=settings.write_deadline_s,
         ),
         inbox_limit=settings.inbox_messages,
-        policy=HubPolicy(guard),
+        policy=HubPolicy(guard, handshakes=shared.handshakes),
         relay_key=relay_key(django_settings.KEYS.master.signing),
         cors=Cors(origins=settings.allowed_origins) if settings.allowed_origins else None,
     )

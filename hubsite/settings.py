@@ -24,6 +24,7 @@ if DEBUG and "ALLOWED_HOSTS" not in os.environ:
 
 INSTALLED_APPS = [
     "daphne",
+    "hubsite",  # before the admin, whose frame it adds a banner to
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -37,7 +38,6 @@ INSTALLED_APPS = [
     "security",
     "realtime",
     "engine",
-    "hubsite",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -61,6 +61,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "hubsite.standing.standing",
             ]
         },
     }

@@ -18,6 +18,7 @@ from realtime.policy import CLOSE_NORMAL, Policy
 from realtime.protocol import Closed, CloseReason, Meter, socketio
 from realtime.protocol.errors import PayloadTooLarge
 from realtime.sessions import Session
+from realtime.state.interface import AddressRates
 from security.addresses import address_group, client_address, networks
 from security.limits import AddressBuckets, Budget, TokenBucket
 from security.refusals import Refused, rule
@@ -28,6 +29,7 @@ __all__ = ["HubPolicy"]
 CLOSE_TOO_LARGE: Final = 1009
 CLOSE_PROTOCOL: Final = 4400
 CLOSE_TOO_LATE: Final = 4408
+CLOSE_TOO_MANY: Final = 4429
 TIMED_OUT: Final = frozenset({CloseReason.PING_TIMEOUT, CloseReason.FORCED_SERVER_CLOSE})
 EVENT: Final = socketio.PacketType.EVENT
 BINARY_EVENT: Final = socketio.PacketType.BINARY_EVENT
@@ -40,17 +42,26 @@ SERVER_FAULTS: Final = {
     "code 1008": "malformed",
     "code 1009": "payload_too_large",
 }
-REFUSED_CLOSE: Final = {"FORBIDDEN": 4403, "TOO_MANY_CONNECTIONS": 4429, "PENALTY": 4429}
+REFUSED_CLOSE: Final = {
+    "FORBIDDEN": 4403,
+    "TOO_MANY_CONNECTIONS": CLOSE_TOO_MANY,
+    "PENALTY": CLOSE_TOO_MANY,
+}
 
 
 class HubPolicy(Policy):
-    """Admission, meters and close codes of the hub."""
+    """Admission, meters and close codes of the hub.
 
-    def __init__(self, guard: Guard) -> None:
+    ``handshakes`` counts by address; by default this process counts for itself.
+    """
+
+    def __init__(self, guard: Guard, *, handshakes: AddressRates | None = None) -> None:
         self._guard = guard
         self._settings = guard.settings
-        self._handshakes = AddressBuckets(
-            self._settings.handshakes_per_s, self._settings.handshake_burst
+        self._handshakes = (
+            AddressBuckets(guard.settings.handshakes_per_s, guard.settings.handshake_burst)
+            if handshakes is None
+            else handshakes
         )
         self._trusted = networks(self._settings.trusted_proxies)
         self._unproved: Counter[str] = Counter()
@@ -63,7 +74,11 @@ class HubPolicy(Policy):
         if self._open >= self._settings.sockets_per_process:
             return COME_LATER
         ip = self._address(handshake)
-        refusal = self._refusal(handshake, ip, now)
+        wait_ms = self._handshakes.take(ip, now)
+        if not isinstance(wait_ms, int):
+            wait_ms = await wait_ms
+        # From here to the session nothing waits, so what is counted and what is taken are one step.
+        refusal = self._refusal(handshake, ip, wait_ms)
         if refusal is None:
             return None
         await self._guard.record(
@@ -76,7 +91,14 @@ class HubPolicy(Policy):
             )
         )
         status = 429 if rule(refusal.code).retry else 403
-        return Denial(status, 4, refusal.message, retry_after_ms=refusal.retry_after_ms)
+        close_code = CLOSE_TOO_MANY if refusal.code == "TOO_MANY_CONNECTIONS" else None
+        return Denial(
+            status,
+            4,
+            refusal.message,
+            retry_after_ms=refusal.retry_after_ms,
+            close_code=close_code,
+        )
 
     def readmit(self, handshake: Handshake, session: Session) -> Denial | None:
         """A later request: from the same origins. Pages name none when they poll their own."""
@@ -85,8 +107,7 @@ class HubPolicy(Policy):
         self._record(session, _foreign(handshake))
         return Denial(403, 4, "Forbidden")
 
-    def _refusal(self, handshake: Handshake, ip: str, now: float) -> Refused | None:
-        wait_ms = self._handshakes.take(ip, now)
+    def _refusal(self, handshake: Handshake, ip: str, wait_ms: int) -> Refused | None:
         if wait_ms:
             return Refused("rate_limited", reason="handshakes", retry_after_ms=wait_ms)
         if any(map(_may_hold_token, handshake.query.items())):

@@ -111,6 +111,11 @@ async def until_gone(receive: Receive, gone: Callable[[], None]) -> None:
 
 async def deny(denial: Denial, scope: dict[str, Any], send: Send) -> None:
     """Refuse a WebSocket with an HTTP status where the server can, else with a bare close."""
+    if denial.close_code is not None:
+        with contextlib.suppress(OSError):
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": denial.close_code})
+        return
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": CLOSE_TRY_AGAIN_LATER})
         return

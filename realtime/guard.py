@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realtime.roster import Roster
+from realtime.state.interface import Penalties
 from realtime.timers import Timer
 from security import violations
 from security.conf import HubSettings
 from security.gate import NonceStore, Signed
-from security.limits import Budget, Penalties, TokenBucket
+from security.limits import Budget, TokenBucket
+from security.limits import Penalties as OwnPenalties
 from security.principals import Principal
 from security.refusals import Refused, rule
 from security.signatures import MessageKey
@@ -64,13 +66,18 @@ class Seat:
 
 
 class Guard:
-    """Shared by all guarded namespaces of a process."""
+    """Shared by all guarded namespaces of a process.
 
-    def __init__(self, settings: HubSettings, nonces: NonceStore) -> None:
+    ``penalties`` may be shared with other processes; budgets are what each spends by itself.
+    """
+
+    def __init__(
+        self, settings: HubSettings, nonces: NonceStore, penalties: Penalties | None = None
+    ) -> None:
         self.settings = settings
         self.nonces = nonces
         self.roster = Roster()
-        self.penalties = Penalties()
+        self.penalties = OwnPenalties() if penalties is None else penalties
         self._budgets: OrderedDict[str, Budget] = OrderedDict()
 
     def charge(self, seat: Seat, refusal: Refused, *, now: float, now_ms: int) -> bool:

@@ -16,12 +16,16 @@ DIRECT_EXTENSION = "hub.direct"
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A refused handshake: the HTTP status, Engine.IO's error code, and a sentence."""
+    """A refused handshake: the HTTP status, Engine.IO's error code, and a sentence.
+
+    With a ``close_code`` a WebSocket is accepted first, because only then can a client read it.
+    """
 
     status: int
     code: int
     message: str
     retry_after_ms: int | None = None
+    close_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,7 +94,8 @@ class Node:
         """Whether a new session may begin: never in a process that ends."""
         if self.draining:
             return COME_LATER
-        return await self.policy.admit(handshake, now=self.now())
+        denial = await self.policy.admit(handshake, now=self.now())
+        return COME_LATER if self.draining else denial  # it may have begun to end meanwhile
 
     async def carried(
         self, handshake: Handshake, scope: dict[str, Any], receive: Receive, send: Send

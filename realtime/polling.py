@@ -84,10 +84,11 @@ class PollingConsumer(AsyncConsumer):
             return refusal(BAD_METHOD)
         if handshake.query["transport"] != "polling":  # a WebSocket does not come this way
             return refusal(BAD_REQUEST)
+        await node.reachable()  # for its next poll may come to another process
+        # Nothing waits between the admission and the session: what is counted is also taken.
         denial = await node.admit(handshake) or unsupported(handshake)
         if denial is not None:
             return refusal(denial)
-        await node.reachable()  # for its next poll may come to another process
         session = node.open(handshake)
         transport = LongPolling(limits=node.outbox_limits, on_slow=session.is_slow)
         session.open(transport)

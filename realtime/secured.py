@@ -76,6 +76,7 @@ class Guarded(Namespace[T], Generic[T]):
         began = self.node.now()
         principal = await self._principal(auth["token"] if auth else None)
         wire.principal = principal
+        await self.check_rested(principal)
         # From here on nothing waits, so what is counted and what is taken are one step.
         self.admit(socket, principal)
         if self.guard.roster.ended_since(principal, began):
@@ -103,13 +104,17 @@ class Guarded(Namespace[T], Generic[T]):
             raise Refused("AUTH_REQUIRED", reason="no_token")
         return client_nonce_of(auth.get("client_nonce"), required=self.client_nonce_required)
 
-    def admit(self, socket: Socket[T], principal: Principal) -> None:
-        """May this principal come in here, now? Raises Refused."""
-        key = session_key(principal)
-        rest_ms = self.guard.penalties.is_penalised(key, self.node.now())
+    async def check_rested(self, principal: Principal) -> None:
+        """Refuse while a penalty, earned at any process, is not over. Raises Refused."""
+        rest_ms = self.guard.penalties.is_penalised(session_key(principal), self.node.now())
+        if not isinstance(rest_ms, int):
+            rest_ms = await rest_ms
         if rest_ms:
             raise Refused("PENALTY", reason="budget_spent", retry_after_ms=rest_ms)
-        limit = self.guard.settings.sockets_per_user
+
+    def admit(self, socket: Socket[T], principal: Principal) -> None:
+        """May this principal come in here, now? Raises Refused."""
+        key, limit = session_key(principal), self.guard.settings.sockets_per_user
         if self._sockets_held(principal, key) >= limit:
             raise Refused("TOO_MANY_CONNECTIONS", detail={"limit": limit})
 

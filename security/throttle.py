@@ -1,8 +1,8 @@
 """How often somebody may fail to prove who they are: a sliding minute, bounded in memory.
 
 An attempt counts while it is under way, so that a hundred at once are no better than a hundred in
-a row, and is forgiven when it succeeds. One process counts for itself. Time is an argument, on the
-monotonic clock.
+a row, and is forgiven when it succeeds. One process counts for itself, unless whoever composes it
+installs a store that processes share. Time is an argument, on the monotonic clock.
 """
 
 from collections import OrderedDict, deque
@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
 from security.addresses import address_group
 from security.conf import hub
 from security.refusals import Refused
 
-__all__ = ["Attempt", "AttemptLimit", "attempts", "limited"]
+__all__ = ["Attempt", "AttemptLimit", "Attempts", "attempts", "limited", "use_attempts"]
 
 WINDOW_S: Final = 60.0
 CAPACITY: Final = 20_000  # keys; about 10 MB at the worst
@@ -29,6 +29,19 @@ class Attempt:
 
     at: float
     keys: tuple[str, ...]
+
+
+class Attempts(Protocol):
+    """Counts failures by key, for threads. ``AttemptLimit`` is the one in memory."""
+
+    def admit(self, limits: Mapping[str, int], now: float) -> Attempt | int:
+        """Count an attempt under each key, or return the wait in ms and count nothing."""
+
+    def forgive(self, attempt: Attempt) -> None:
+        """Take a successful attempt out of the count."""
+
+    def clear(self) -> None:
+        """Forget everything."""
 
 
 @dataclass(slots=True)
@@ -81,12 +94,23 @@ class AttemptLimit:
         return times[-limit] + self.window_s - now if limit else self.window_s
 
 
-_attempts: Final = AttemptLimit()
+class _Slot:
+    """One per process."""
+
+    attempts: Attempts = AttemptLimit()
 
 
-def attempts() -> AttemptLimit:
-    """The count of this process, shared by logins, refreshes and service tokens."""
-    return _attempts
+_slot: Final = _Slot()
+
+
+def attempts() -> Attempts:
+    """The count that logins, refreshes and service tokens share."""
+    return _slot.attempts
+
+
+def use_attempts(store: Attempts) -> None:
+    """Install the store of this process."""
+    _slot.attempts = store
 
 
 @contextmanager
@@ -100,8 +124,9 @@ def limited(name: str, ip: str, *, now: float) -> Iterator[None]:
     limits = {f"|{group}": hub().login_failures_per_ip}
     if name:
         limits[f"{name}|{group}"] = hub().login_failures
-    admitted = _attempts.admit(limits, now)
+    store = attempts()
+    admitted = store.admit(limits, now)
     if isinstance(admitted, int):
         raise Refused("rate_limited", reason="login_failures", retry_after_ms=admitted)
     yield
-    _attempts.forgive(admitted)
+    store.forgive(admitted)

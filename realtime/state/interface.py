@@ -9,11 +9,11 @@ safe, and says that it cannot where it is not::
     '-- StateUnreachable     the other processes' part cannot be asked: refuse, and try again later
 """
 
-from collections.abc import Awaitable, Hashable, Mapping
+from collections.abc import Awaitable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
-from security.throttle import Attempt
+from security.throttle import Attempts
 
 __all__ = [
     "AddressRates",
@@ -87,19 +87,6 @@ class AddressRates(Protocol):
 
     def take(self, ip: str | None, now: float) -> int | Awaitable[int]:
         """0: admitted. Otherwise the milliseconds until this address may come again."""
-
-
-class Attempts(Protocol):
-    """Counts failures by key, for threads. ``security.throttle.AttemptLimit`` is in memory."""
-
-    def admit(self, limits: Mapping[str, int], now: float) -> Attempt | int:
-        """Count an attempt under each key, or return the wait in ms and count nothing."""
-
-    def forgive(self, attempt: Attempt) -> None:
-        """Take a successful attempt out of the count."""
-
-    def clear(self) -> None:
-        """Forget everything."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

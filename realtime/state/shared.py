@@ -35,6 +35,11 @@ class SharedState:
         """True while this process decides without the others."""
         return self.link is not None and self.link.health.degraded
 
+    @property
+    def reason(self) -> str:
+        """Why it does; empty while it need not."""
+        return self.link.health.reason if self.link is not None else ""
+
     def start(self) -> None:
         """Begin to speak with the others, on the running loop."""
         if self.link is not None:
@@ -60,7 +65,7 @@ def in_memory(settings: HubSettings) -> SharedState:
         nonces=nonces,
         request_nonces=nonces,
         penalties=limits.Penalties(),
-        attempts=throttle.attempts(),
+        attempts=throttle.AttemptLimit(),
         handshakes=limits.AddressBuckets(settings.handshakes_per_s, settings.handshake_burst),
         leases=MemoryLeases(clock_ms=clock.now_ms),
     )

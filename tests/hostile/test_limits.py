@@ -6,6 +6,7 @@ Only times are shorter than the defaults, so that a test need not wait for minut
 import asyncio
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -86,12 +87,27 @@ async def test_a_ninth_socket_of_a_person_is_refused(strict: Stage) -> None:
 
 
 async def test_sixteen_connections_of_an_address_may_prove_nothing(strict: Stage) -> None:
-    ip = strict.address({"too_many_connections": 1, "auth_required": 16})
+    ip = strict.address({"too_many_connections": 2, "auth_required": 16})
     clients = [strict.raw(ip) for _ in range(17)]
     statuses = [await client.status() for client in clients]
-    assert statuses == [101] * 16 + [429]
+    assert statuses == [101] * 17
+    assert await clients[16].closed() == 4429
+    assert clients[16].frames == []
+    assert await asyncio.to_thread(polling_status, strict, ip) == 429
     for client in clients[:16]:
-        await client.closed()
+        assert await client.closed() == 4408
+
+
+def polling_status(stage: Stage, ip: str) -> int:
+    address = f"{stage.hub.url}/socket.io/?EIO=4&transport=polling"
+    request = urllib.request.Request(address, headers={"X-Forwarded-For": ip})  # noqa: S310 - the hub's own http address
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
+            status: int = answer.status
+            return status
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code
 
 
 async def test_handshakes_of_an_address_are_limited(strict: Stage) -> None:

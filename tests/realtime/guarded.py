@@ -20,6 +20,7 @@ from realtime.handshake import Handshake
 from realtime.hub import HubNamespace
 from realtime.protocol import CloseReason, Frame, Limits
 from realtime.server import Server
+from realtime.state.interface import AddressRates, Penalties
 from realtime.state.memory import MemoryNonceStore
 from realtime.timers import Timers
 from security import audit, clock, database, sessions, tokens, violations
@@ -233,6 +234,8 @@ class Bench:
         self,
         patch: pytest.MonkeyPatch,
         *,
+        penalties: Penalties | None = None,
+        handshakes: AddressRates | None = None,
         namespace: Callable[..., HubNamespace] = HubNamespace,
         options: Mapping[str, Any] | None = None,
         **settings: Any,
@@ -249,11 +252,11 @@ class Bench:
         self.add("ada", 1)
         self.add("grace", 2)
         self.add("admin", 3, role="staff")
-        self.guard = Guard(self.settings, MemoryNonceStore(capacity=10_000))
+        self.guard = Guard(self.settings, MemoryNonceStore(capacity=10_000), penalties)
         self.hub = namespace(
             self.guard, actions={}, feed=self.shelf, greetings={}, **(options or {})
         )
-        self.policy = HubPolicy(self.guard)
+        self.policy = HubPolicy(self.guard, handshakes=handshakes)
         patch.setattr(node, "Timers", lambda _loop: Timers(self.time))  # type: ignore[arg-type]  # stands in for a loop
         self.node = Server(
             namespaces=[self.hub],

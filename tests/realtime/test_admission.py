@@ -1,5 +1,6 @@
 """Who may open a transport, how fast it may speak, and with which code it is closed."""
 
+import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +98,30 @@ async def test_handshakes_of_an_address_are_limited_and_say_when_to_return(
     assert await denial(bench, peer="192.0.2.2") is None
 
 
+class Elsewhere:
+    """Rates or penalties that other processes know of, and that take a while to answer."""
+
+    def __init__(self, wait_ms: int) -> None:
+        self.wait_ms = wait_ms
+        self.asked: list[object] = []
+
+    async def take(self, ip: str | None, _now: float) -> int:
+        self.asked.append(ip)
+        await asyncio.sleep(0)
+        return self.wait_ms
+
+
+@pytest.mark.parametrize("wait_ms", [0, 700])
+async def test_handshakes_may_be_counted_together_with_other_processes(
+    make_bench: Callable[..., Bench], wait_ms: int
+) -> None:
+    rates = Elsewhere(wait_ms)
+    refused = await denial(make_bench(handshakes=rates))
+    assert rates.asked == ["192.0.2.1"]
+    assert (refused.retry_after_ms if refused else 0) == wait_ms
+    assert refused is None or (refused.status, refused.close_code) == (429, None)
+
+
 async def test_a_forged_forwarded_address_does_not_count_from_an_untrusted_peer(
     make_bench: Callable[..., Bench],
 ) -> None:
@@ -119,7 +144,9 @@ async def test_connections_that_prove_nothing_are_counted_by_address(
 ) -> None:
     bench = make_bench(unauthenticated_per_ip=2)
     first, second = bench.peer(), bench.peer()
-    assert (await denial(bench)) is not None
+    refused = await denial(bench)
+    assert refused is not None
+    assert (refused.status, refused.close_code) == (429, 4429)
     assert bench.kinds() == ["too_many_connections"]
     await first.connect()
     assert await denial(bench) is None

@@ -427,6 +427,30 @@ async def test_a_spent_budget_says_goodbye_closes_and_keeps_the_session_out(benc
     assert (await bench.peer().connect("ada"))["principal"] == "user:1"
 
 
+class Elsewhere:
+    """Penalties that another process may know of, and that take a while to answer."""
+
+    def __init__(self, rest_ms: int) -> None:
+        self.rest_ms = rest_ms
+
+    def punish(self, key: object, *, until: float) -> None:
+        raise AssertionError(key, until)
+
+    async def is_penalised(self, key: object, _now: float) -> int:
+        assert key == "session-ada"
+        await asyncio.sleep(0)
+        return self.rest_ms
+
+
+async def test_a_penalty_earned_at_another_process_holds_here(
+    make_bench: Callable[..., Bench],
+) -> None:
+    refusal = await make_bench(penalties=Elsewhere(700)).peer().connect("ada")
+    assert refusal["data"]["code"] == "PENALTY"
+    assert refusal["data"]["detail"]["retry_after_ms"] == 700
+    assert (await make_bench(penalties=Elsewhere(0)).peer().connect("ada"))["role"] == "user"
+
+
 async def test_what_is_still_refused_after_the_close_spends_no_budget_twice(bench: Bench) -> None:
     peer = await bench.joined()
     socket = peer.session.sockets["/"]
