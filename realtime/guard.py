@@ -48,8 +48,8 @@ class Wire:
 class Seat:
     """The state of one guarded socket: who it is, and the keys of its two directions.
 
-    ``message`` is the one being handled, once it has passed the gate's check 7: there is at most
-    one, since the messages of a socket are handled one at a time.
+    ``message`` is the one being handled, once it has passed the gate's check 7, and ``at_ms`` when
+    its handling began: there is at most one, since the messages of a socket are handled in turn.
     """
 
     principal: Principal
@@ -62,6 +62,7 @@ class Seat:
     feed: dict[str, Any] | None = None
     timers: dict[str, Timer] = field(default_factory=dict)
     message: Signed | None = None
+    at_ms: int = 0
     greeted: bool = False
 
 

@@ -169,7 +169,7 @@ class HubNamespace(Guarded[HubSeat]):
             type=signed.type,
             payload=self.gate.read(signed),
             client_ts=signed.ts,
-            at_ms=clock.now_ms(),
+            at_ms=socket.state.at_ms,
         )
         reply = self.actions[signed.type].handler(socket, action)
         if type(reply) is dict:

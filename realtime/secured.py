@@ -254,20 +254,18 @@ class Guarded(Namespace[T], Generic[T]):
         self, socket: Socket[T], args: list[Any], ack_id: int | None
     ) -> Result | Awaitable[Result]:
         """Call the handler; a Refused from it, now or later, is charged, recorded and answered."""
-        socket.state.message = None
+        seat = socket.state
+        # One reading of the clock for all checks of a message: its window is about its arrival.
+        seat.message, seat.at_ms = None, clock.now_ms()
         try:
-            self._check_unexpired(socket)
+            if seat.at_ms >= seat.expires_at_ms:  # the timer that closes it may be a moment late
+                raise Refused(self.gate.door.codes["expired"], reason="token_expired")  # noqa: TRY301 - check 0 is refused like all others
             result = super().handle(socket, args, ack_id)
         except Refused as refusal:
             return self._refuse(socket, self._about(socket, refusal), args[0], ack_id)
         if is_awaitable(result):
             return self._guarded(socket, result, args[0], ack_id)  # type: ignore[arg-type]  # just tested
         return result
-
-    def _check_unexpired(self, socket: Socket[T]) -> None:
-        """Check 0; the timer that closes the socket may be a moment late. Raises Refused."""
-        if tenure.has_expired(socket):
-            raise Refused(self.gate.door.codes["expired"], reason="token_expired")
 
     def unknown_event(
         self, socket: Socket[T], event: object, args: list[Any], ack_id: int | None
@@ -288,17 +286,15 @@ class Guarded(Namespace[T], Generic[T]):
 
     def verify(self, socket: Socket[T], message: object, *, event: str = "") -> Signed:
         """Checks 4 to 7 of a message; raises Refused."""
-        signed = self.gate.verify(
-            message, key=socket.state.receives, now_ms=clock.now_ms(), event=event
-        )
-        socket.state.message = signed
+        seat = socket.state
+        signed = self.gate.verify(message, key=seat.receives, now_ms=seat.at_ms, event=event)
+        seat.message = signed
         return signed
 
     def burn(self, socket: Socket[T], signed: Signed) -> Awaitable[None] | None:
         """Check 8; raises Refused."""
-        return self.gate.consume(
-            signed, principal=socket.state.principal.label, now_ms=clock.now_ms()
-        )
+        seat = socket.state
+        return self.gate.consume(signed, principal=seat.principal.label, now_ms=seat.at_ms)
 
     def seal(self, socket: Socket[T], event: str, body: object) -> dict[str, object]:
         """An envelope of ours, signed in direction s2c."""

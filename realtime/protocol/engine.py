@@ -155,6 +155,8 @@ class EngineConnection:
 
         A WebSocket sends each as it is; a poll joins all with `engineio.encode_payload`.
         """
+        if not self._queue:
+            return []
         frames, self._queue = self._queue, []
         return frames
 
