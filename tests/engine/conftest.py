@@ -116,13 +116,16 @@ class Bench:
     def job(delivery: Delivery) -> Job:
         return Job.objects.get(pk=delivery.body["job_id"])
 
+    def feed_after(self, user_id: int, seq: int) -> list[dict[str, Any]]:
+        """What a person's feed has from the number after `seq` on, as data with event names."""
+        page = feed.read(user_id, None, seq, 10_000)
+        assert page.recovered
+        return [{"event": each.event, **each.data} for each in page.events]
+
     def events(self, user_id: int | None = None, event: str = "") -> list[dict[str, Any]]:
         """The person's feed, as data with the name of the event."""
         user_id = self.person() if user_id is None else user_id
-        page = feed.read(user_id, None, 0, 10_000)
-        return [
-            {"event": each.event, **each.data} for each in page.events if event in {"", each.event}
-        ]
+        return [each for each in self.feed_after(user_id, 0) if event in {"", each["event"]}]
 
 
 @pytest.fixture
