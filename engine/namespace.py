@@ -11,21 +11,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import orjson
-from django.conf import settings as django_settings
 
 from engine import dispatcher
 from engine.coordinator import CLOSE_REPLACED, Coordinator
 from engine.dispatch.engines import CONNECTION_CLOSED, CONNECTION_REPLACED
 from engine.door import engine_door
 from engine.outcome import Outcome
+from realtime.enveloped import Enveloped, exactly
 from realtime.guard import Guard, Seat
-from realtime.handshake import Handshake
 from realtime.namespaces import Ack, Socket, on
 from realtime.node import Node
-from realtime.origins import own_origin
-from realtime.secured import Guarded
 from security import audit, clock, tokens
-from security.gate import Signed
 from security.limits import TokenBucket
 from security.principals import Principal
 from security.refusals import Refused
@@ -68,9 +64,6 @@ STATUS_REPORTS: Final[Mapping[str, str]] = {
 }
 """What ``job_status {status}`` stands for; a running one that has a ``progress`` is progress."""
 
-REJECTIONS: Final[Mapping[str, str]] = {"job_status": "status_rejected"}
-
-
 Handler = Callable[["EngineNamespace", Socket["EngineSeat"], object], Awaitable[Ack]]
 
 
@@ -89,21 +82,17 @@ def _reporting(event: str) -> Handler:
 
 @dataclass(slots=True, eq=False)
 class EngineSeat(Seat):
-    """An engine's seat. ``engine_session_id`` is empty until a message has proved it.
-
-    ``heard_at`` is when the last authentic message came, in seconds of the loop's clock.
-    """
+    """An engine's seat. ``engine_session_id`` is empty until a message has proved it."""
 
     engine_session_id: str = ""
-    heard_at: float = 0.0
 
 
-class EngineNamespace(Guarded[EngineSeat]):
+class EngineNamespace(Enveloped[EngineSeat]):
     """What engines speak with."""
 
     name = "/engine"
     audience: ClassVar[tokens.Audience] = "hub:engine"
-    client_nonce_required = True
+    rejections: ClassVar[Mapping[str, str]] = {"job_status": "status_rejected"}
     seat_class = EngineSeat
 
     def __init__(self, guard: Guard, coordinator: Coordinator) -> None:
@@ -123,19 +112,6 @@ class EngineNamespace(Guarded[EngineSeat]):
 
     # -- joining and parting
 
-    def check_handshake(self, handshake: Handshake) -> None:
-        """No browser may be an engine, but python-socketio's client sends the hub's own origin."""
-        own = own_origin(
-            handshake.host, secure=handshake.secure, allowed_hosts=django_settings.ALLOWED_HOSTS
-        )
-        if handshake.origin not in {None, own}:
-            raise Refused(
-                "FORBIDDEN",
-                kind="origin_forbidden",
-                reason="browser_origin",
-                detail={"seen": handshake.origin},
-            )
-
     def admit(self, socket: Socket[EngineSeat], principal: Principal) -> None:
         """An engine may speak faster than a person."""
         super().admit(socket, principal)
@@ -143,22 +119,6 @@ class EngineNamespace(Guarded[EngineSeat]):
         socket.session.policy_state.messages = TokenBucket(
             settings.engine_messages_per_s, settings.engine_message_burst, now=self.node.now()
         )
-
-    async def joined(self, socket: Socket[EngineSeat]) -> None:
-        """Greet, then watch that the engine goes on to speak."""
-        await super().joined(socket)
-        socket.state.heard_at = self.node.now()
-        if socket.connected:
-            self._watch_silence(socket)
-
-    def _watch_silence(self, socket: Socket[EngineSeat]) -> None:
-        due = socket.state.heard_at + self.guard.settings.disconnect_after_s
-        if due <= self.node.now():
-            self.end_silent(socket)
-        else:
-            socket.state.timers["silence"] = self.node.timers.at(
-                due, lambda: self._watch_silence(socket)
-            )
 
     async def session_extra(self, socket: Socket[EngineSeat]) -> Mapping[str, object]:
         """The engine's name and the heartbeat that is expected of it."""
@@ -221,28 +181,11 @@ class EngineNamespace(Guarded[EngineSeat]):
 
     # -- from the engine
 
-    async def admitted(
-        self, socket: Socket[EngineSeat], event: str, message: object
-    ) -> dict[str, Any]:
-        """Checks 4 to 9 of an envelope; returns its payload, an object. Raises Refused."""
-        signed = self.verify(socket, message, event=event)
-        waiting = self.burn(socket, signed)
-        if waiting is not None:
-            await waiting
-        socket.state.heard_at = self.node.now()
-        return self._object(signed)
-
-    def _object(self, signed: Signed) -> dict[str, Any]:
-        payload = self.gate.read(signed)
-        if not isinstance(payload, dict):
-            raise Refused("PAYLOAD_INVALID", reason="not_an_object")
-        return payload
-
     @on("engine_ready")
     async def engine_ready(self, socket: Socket[EngineSeat], message: object) -> Ack:
         """The engine takes jobs from now on."""
         payload = await self.admitted(socket, "engine_ready", message)
-        _require(payload, ("capacity", "job_types"), optional=("version",))
+        exactly(payload, ("capacity", "job_types"), optional=("version",))
         session_id = await self._prove(socket)
         await self.coordinator.decide(dispatcher.engine_ready, session_id, **payload)
         self.deliver(session_id, "ready_ack", {"server_time": clock.now_ms()})
@@ -252,7 +195,7 @@ class EngineNamespace(Guarded[EngineSeat]):
     async def engine_heartbeat(self, socket: Socket[EngineSeat], message: object) -> Ack:
         """The engine lives, and with it the attempts it lists."""
         payload = await self.admitted(socket, "engine_heartbeat", message)
-        _require(payload, ("attempts",))
+        exactly(payload, ("attempts",))
         session_id = await self._prove(socket)
         outcome = await self.coordinator.decide(
             dispatcher.heartbeat, session_id, payload["attempts"]
@@ -265,7 +208,7 @@ class EngineNamespace(Guarded[EngineSeat]):
     async def engine_resume(self, socket: Socket[EngineSeat], message: object) -> Ack:
         """The engine is back and lists what it still has."""
         payload = await self.admitted(socket, "engine_resume", message)
-        _require(payload, ("attempts",))
+        exactly(payload, ("attempts",))
         session_id = await self._prove(socket)
         outcome = await self.coordinator.decide(
             dispatcher.engine_resume, session_id, payload["attempts"]
@@ -275,7 +218,7 @@ class EngineNamespace(Guarded[EngineSeat]):
     @on("engine_draining")
     async def engine_draining(self, socket: Socket[EngineSeat], message: object) -> Ack:
         """The engine takes no new jobs."""
-        _require(await self.admitted(socket, "engine_draining", message), ())
+        exactly(await self.admitted(socket, "engine_draining", message), ())
         await self.coordinator.decide(dispatcher.engine_draining, await self._prove(socket))
         return Ack({"ok": True})
 
@@ -305,7 +248,7 @@ class EngineNamespace(Guarded[EngineSeat]):
     ) -> Ack:
         """What the engine says of a job that it holds. Raises Refused."""
         report = REPORTS[event]
-        _require(payload, ("job_id", "attempt_id", *report.fields))
+        exactly(payload, ("job_id", "attempt_id", *report.fields))
         ids = (payload["job_id"], payload["attempt_id"])
         if not all(isinstance(each, str) for each in ids):
             raise Refused("PAYLOAD_INVALID", reason="ids")
@@ -321,7 +264,7 @@ class EngineNamespace(Guarded[EngineSeat]):
     async def engine_error(self, socket: Socket[EngineSeat], message: object) -> Ack:
         """Trouble that belongs to no job: on record for staff."""
         payload = await self.admitted(socket, "engine_error", message)
-        _require(payload, ("code", "message"), optional=("details",))
+        exactly(payload, ("code", "message"), optional=("details",))
         said = {key: payload[key] for key in ("code", "message")}
         if not all(isinstance(each, str) for each in said.values()):
             raise Refused("PAYLOAD_INVALID", reason="words")
@@ -344,41 +287,13 @@ class EngineNamespace(Guarded[EngineSeat]):
         )
         return Ack({"ok": True})
 
-    @on("reauth")
-    async def reauth(self, socket: Socket[EngineSeat], message: object) -> Ack:
-        """A newer token of the same engine."""
-        payload = await self.admitted(socket, "reauth", message)
-        _require(payload, ("token",))
-        return Ack(await self.renew(socket, payload["token"]))
-
     def answer_refusal(
         self, socket: Socket[EngineSeat], refusal: Refused, event: str, ack_id: int | None
     ) -> None:
-        """The acknowledgement, and the event ``..._rejected`` for engines that ask for none."""
-        facts: dict[str, object] = {
-            "message": refusal.message,
-            "server_time": clock.now_ms(),
-            **refusal.public,
-        }
-        if refusal.retry_after_ms is not None:
-            facts["retry_after_ms"] = refusal.retry_after_ms
-        if ack_id is not None:
-            socket.acknowledge(ack_id, {"ok": False, "error": refusal.code, **facts})
-        name = REJECTIONS.get(event, f"{event or 'message'}_rejected")
-        socket.emit(name, {"reason": refusal.code, **facts})
+        """As for every service; a connection that counts no more is closed as well."""
+        super().answer_refusal(socket, refusal, event, ack_id)
         if refusal.reason in ENDED:
             socket.session.close(ENDED[refusal.reason], detail="this connection no longer counts")
-
-
-def _require(
-    payload: Mapping[str, Any], keys: tuple[str, ...], *, optional: tuple[str, ...] = ()
-) -> None:
-    """Exactly these keys. Raises Refused."""
-    missing = [key for key in keys if key not in payload]
-    extra = payload.keys() - {*keys, *optional}
-    if missing or extra:
-        detail = {"missing": missing, "extra": sorted(map(str, extra))[:8]}
-        raise Refused("PAYLOAD_INVALID", reason="keys", detail=detail)
 
 
 def _listed(value: object) -> list[dict[str, str]]:

@@ -14,9 +14,11 @@ from engine.actions import world_actions
 from engine.coordinator import Coordinator
 from engine.namespace import EngineNamespace
 from realtime.admission import HubPolicy
+from realtime.agents.namespace import AgentNamespace
 from realtime.cors import Cors
 from realtime.guard import Guard
 from realtime.hub import HubNamespace
+from realtime.inquiries import Inquiries
 from realtime.outbox import OutboxLimits
 from realtime.protocol import Limits
 from realtime.server import Server
@@ -51,9 +53,10 @@ def server() -> Server:
         greetings={"engine_status": views.engine_status},
     )
     engines = EngineNamespace(guard, coordinator)
+    inquiries = Inquiries()
     coordinator.connect(people=people, engines=engines)
     return Server(
-        namespaces=[people, engines],
+        namespaces=[people, engines, AgentNamespace(guard, inquiries)],
         limits=limits_of(settings),
         outbox_limits=OutboxLimits(
             messages=settings.outbox_messages,
@@ -62,6 +65,7 @@ def server() -> Server:
         ),
         inbox_limit=settings.inbox_messages,
         policy=HubPolicy(guard, handshakes=shared.handshakes),
+        companions=[inquiries],
         relay_key=relay_key(django_settings.KEYS.master.signing),
         cors=Cors(origins=settings.allowed_origins) if settings.allowed_origins else None,
     )

@@ -50,6 +50,8 @@ class Seat:
 
     ``message`` is the one being handled, once it has passed the gate's check 7, and ``at_ms`` when
     its handling began: there is at most one, since the messages of a socket are handled in turn.
+    ``heard_at`` is when its last sign of life came (a heartbeat, or any message of a service), in
+    seconds of the loop's clock.
     """
 
     principal: Principal
@@ -63,6 +65,7 @@ class Seat:
     timers: dict[str, Timer] = field(default_factory=dict)
     message: Signed | None = None
     at_ms: int = 0
+    heard_at: float = 0.0
     greeted: bool = False
 
 

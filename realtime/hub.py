@@ -194,6 +194,7 @@ class HubNamespace(Guarded[HubSeat]):
         if body is not None and not _is_heartbeat(body):
             raise Refused("malformed", reason="heartbeat")
         self.attendance.beat(socket)
+        socket.state.heard_at = self.node.now()
         answer = {"ok": True, "server_time": clock.now_ms()}
         socket.emit("heartbeat_result", answer)
         return Ack(answer)

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from realtime.answers import Receive, Send
 from realtime.bus import Bus
@@ -22,7 +22,7 @@ from realtime.relay import Application, Relay
 from realtime.sids import Sids
 from realtime.timers import Timers
 
-__all__ = ["Node"]
+__all__ = ["Companion", "Node"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,16 @@ CARRIED_S = 0.5
 Opening = Callable[["Node", Handshake], EngineSession]
 
 
+class Companion(Protocol):
+    """What begins and ends with the process, beside its namespaces."""
+
+    def bind(self, node: "Node") -> None:
+        """The process is up: the first socket of any namespace is about to open."""
+
+    async def stop(self) -> None:
+        """The process ends; its sockets are gone already."""
+
+
 class Node:
     """The live part of a server in one process, on one event loop."""
 
@@ -56,6 +66,7 @@ class Node:
         opening: Opening,
         applications: Mapping[str, Application],
         recovery: Recovery | None = None,
+        companions: Sequence[Companion] = (),
         relay_key: bytes | None = None,
     ) -> None:
         self.id = f"n_{secrets.token_urlsafe(9)}"
@@ -69,6 +80,7 @@ class Node:
         self.sessions: dict[str, EngineSession] = {}
         self.parting: dict[str, Transport] = {}
         self._opening = opening
+        self._companions = companions
         self.timers = Timers(self.loop)
         self.bus = Bus(self.id)
         relayed = self.bus.shared and relay_key is not None
@@ -83,12 +95,12 @@ class Node:
         self._background: set[asyncio.Future[Any]] = set()
 
     def start(self) -> None:
-        """Join the bus and let each namespace begin."""
+        """Join the bus and let each namespace and companion begin."""
         self.bus.start()
         if self._relay is not None:
             self._relay.start()
-        for namespace in self.namespaces.values():
-            namespace.bind(self)
+        for each in (*self._companions, *self.namespaces.values()):
+            each.bind(self)
 
     async def admit(self, handshake: Handshake) -> Denial | None:
         """Whether a new session may begin: never in a process that ends."""
@@ -178,8 +190,8 @@ class Node:
         """End what runs in the background, once it is done. Sessions were drained before."""
         self.draining = True
         self.timers.stop()
-        for namespace in self.namespaces.values():
-            await namespace.stop()
+        for each in (*self.namespaces.values(), *self._companions):
+            await each.stop()
         await self._finish_background()
         if self._relay is not None:
             await self._relay.stop()

@@ -4,15 +4,15 @@ Plain functions of a socket and an admitted action; what they reply goes into th
 what they refuse is answered and recorded by the namespace. Other apps bring more types of action.
 """
 
-import re
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from realtime.actions import INTERACTIONS, Action, ActionType
 from realtime.namespaces import Socket
 from security.conf import HubSettings
 from security.gate import PayloadRule
+from security.grants import ROOM
 from security.principals import Principal
 from security.refusals import Refused
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:  # the namespace makes the table and is handed over to it
     from realtime.hub import HubNamespace
 
 __all__ = ["MayEnter", "may_enter_any", "own_actions"]
-
-ROOM: Final = re.compile(r"[a-z0-9_-]{1,64}")
 
 MayEnter = Callable[[Principal, str], bool]
 Reply = dict[str, object]

@@ -1,7 +1,7 @@
 """A namespace behind the gate: CONNECT with a token, keys per socket, refusals on record.
 
-What "/" and "/engine" have in common. A handler raises Refused; this class charges it, records it,
-waits for the row, answers it, and ends the socket whose budget is spent.
+What "/", "/engine" and "/agent" have in common. A handler raises Refused; this class charges it,
+records it, waits for the row, answers it, and ends the socket whose budget is spent.
 """
 
 import re
@@ -298,7 +298,10 @@ class Guarded(Namespace[T], Generic[T]):
 
     def seal(self, socket: Socket[T], event: str, body: object) -> dict[str, object]:
         """An envelope of ours, signed in direction s2c."""
-        payload = orjson.dumps(body).decode()
+        return self.seal_text(socket, event, orjson.dumps(body).decode())
+
+    def seal_text(self, socket: Socket[T], event: str, payload: str) -> dict[str, object]:
+        """As ``seal``, for a body that is JSON text already."""
         ts, nonce = clock.now_ms(), secrets.token_urlsafe(MESSAGE_NONCE_BYTES)
         sig = socket.state.sends.sign(type=event, ts=ts, nonce=nonce, payload=payload)
         return {"payload": payload, "ts": ts, "nonce": nonce, "sig": sig}

@@ -13,7 +13,7 @@ particular about the hub comes in as namespaces and a policy.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from realtime.consumers import WebSocketConsumer
@@ -21,7 +21,7 @@ from realtime.cors import Cors
 from realtime.enginesessions import EngineSession
 from realtime.handshake import Handshake
 from realtime.namespaces import Namespace
-from realtime.node import Node
+from realtime.node import Companion, Node
 from realtime.outbox import OutboxLimits
 from realtime.policy import Policy
 from realtime.polling import PollingConsumer
@@ -42,6 +42,7 @@ class Server:
     ``policy``          who may open a transport and how fast it may speak; by default everybody
     ``cors``            pages of other origins that may poll; by default none
     ``recovery``        connection state recovery, for instance ``MemoryRecovery()``; by default off
+    ``companions``      what else begins and ends with the process, such as ``Inquiries()``
     ``relay_key``       a secret that all processes of a site share: with it, and a channel layer
                         between them, any process takes any request, behind any round-robin proxy
     """
@@ -56,6 +57,7 @@ class Server:
         policy: Policy | None = None,
         cors: Cors | None = None,
         recovery: Recovery | None = None,
+        companions: Sequence[Companion] = (),
         relay_key: bytes | None = None,
     ) -> None:
         self.namespaces = {namespace.name: namespace for namespace in namespaces}
@@ -65,6 +67,7 @@ class Server:
         self.policy = policy or Policy()
         self.cors = cors
         self.recovery = recovery
+        self.companions = companions
         self._relay_key = relay_key
         self._node: Node | None = None
         self.websocket = WebSocketConsumer.as_asgi(server=self)
@@ -87,6 +90,7 @@ class Server:
                 opening=self.open,
                 applications={"http": self.http, "websocket": self.websocket},
                 recovery=self.recovery,
+                companions=self.companions,
                 relay_key=self._relay_key,
             )
             self._node.start()

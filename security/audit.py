@@ -31,8 +31,9 @@ AUDITED: Final[Mapping[str, ActionKind]] = {
     "build_cancel": "state",
     "job_cancel": "state",
     "job_retry": "state",
+    "agent_update": "state",
 }
-"""The user actions that change state. All others, known or added, are interactions."""
+"""The actions that change state, of people and agents. All others are interactions."""
 
 SCOPES: Final[Mapping[AuditScope, frozenset[ActionKind]]] = {
     "state": frozenset({"state"}),

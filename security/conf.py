@@ -64,6 +64,9 @@ class HubSettings:
     byte_burst: int = limit(2_000_000, "bytes", "Burst of bytes of one socket.")
     engine_messages_per_s: float = limit(1_000.0, "per second", "Messages of one engine.")
     engine_message_burst: int = limit(2_000, "messages", "Burst of messages of one engine.")
+    agent_message: int = limit(500, "characters", "Message of one agent_update.")
+    agent_updates_per_minute: float = limit(12.0, "per minute", "Messages, agent to one person.")
+    agent_update_burst: int = limit(4, "messages", "Burst of messages, agent to one person.")
     login_failures: int = limit(10, "per minute", "Failed logins of one (name, address).")
     login_failures_per_ip: int = limit(60, "per minute", "Failed logins of one address.")
 

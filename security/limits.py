@@ -13,7 +13,7 @@ from typing import Final
 
 from security.detail import network_of
 
-__all__ = ["AddressBuckets", "Budget", "Penalties", "TokenBucket"]
+__all__ = ["AddressBuckets", "Buckets", "Budget", "Penalties", "TokenBucket"]
 
 BUDGET_WINDOW_S: Final = 60.0
 LONGEST_RETRY_MS: Final = 3_600_000  # the longest answer, also that of a rate of zero
@@ -111,11 +111,11 @@ class Penalties:
         return len(self._until)
 
 
-class AddressBuckets:
-    """One token bucket per address (v4, or /64 of v6), at most ``capacity``; for any thread.
+class Buckets:
+    """One token bucket per key, at most ``capacity``; for any thread.
 
-    A bucket that is full again is forgotten, which loses nothing. Addresses that come while all
-    buckets are in use share one, so a flood from everywhere costs neither memory nor the others.
+    A bucket that is full again is forgotten, which loses nothing. Keys that come while all buckets
+    are in use share one, so a flood of them costs neither memory nor the others.
     """
 
     def __init__(self, rate: float, burst: float, *, capacity: int = KEPT) -> None:
@@ -124,9 +124,8 @@ class AddressBuckets:
         self._shared = TokenBucket(rate, burst)
         self._lock = threading.Lock()
 
-    def take(self, ip: str | None, now: float) -> int:
-        """0: admitted. Otherwise the milliseconds until this address may come again."""
-        key = network_of(ip)
+    def take(self, key: str, now: float) -> int:
+        """0: admitted. Otherwise the milliseconds until this key may come again."""
         with self._lock:
             self._forget_full(now)
             return self._bucket(key, now).take(now)
@@ -151,3 +150,11 @@ class AddressBuckets:
             if key is None or not self._buckets[key].is_full(now):
                 return
             del self._buckets[key]
+
+
+class AddressBuckets(Buckets):
+    """One token bucket per address: of v4, or a /64 of v6. A missing address is one as well."""
+
+    def take(self, ip: str | None, now: float) -> int:
+        """0: admitted. Otherwise the milliseconds until this address may come again."""
+        return super().take(network_of(ip), now)

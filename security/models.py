@@ -12,7 +12,7 @@ from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractUser
 from django.db import models, transaction
 from django.db.models import F, Q
-from django.db.models.signals import post_delete
+from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -28,6 +28,7 @@ __all__ = [
     "Mark",
     "Record",
     "RecordChanged",
+    "RoomGrant",
     "ServiceAccount",
     "Session",
     "User",
@@ -171,6 +172,33 @@ class ServiceAccount(models.Model):
         return f"{self.kind}:{self.name}"
 
 
+class RoomGrant(models.Model):
+    """A room in which an agent hears people, and may speak to those who are there."""
+
+    account = models.ForeignKey(
+        ServiceAccount,
+        on_delete=models.CASCADE,
+        related_name="grants",
+        limit_choices_to={"kind": ServiceAccount.Kind.AGENT},
+    )
+    room = models.CharField(max_length=64, help_text="1 to 64 of a-z 0-9 _ -")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["account", "room"]
+        permissions = (("grant_rooms", "Can grant rooms to agents"),)
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["account", "room"], name="grant_once"),
+            # The hub's own rooms have a colon in their names; nobody may be let into one.
+            models.CheckConstraint(
+                condition=~Q(room__contains=":") & ~Q(room=""), name="grant_no_room_of_the_hub"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account} in {self.room}"
+
+
 class BlockQuerySet(models.QuerySet["Block"]):
     """Blocks, and the verb that ends them."""
 
@@ -209,6 +237,12 @@ def _person_deleted(instance: User, **_facts: object) -> None:
 @receiver(post_delete, sender=ServiceAccount)
 def _service_deleted(instance: ServiceAccount, **_facts: object) -> None:
     announce_service_ended(instance.kind, instance.name, because="deleted")
+
+
+@receiver([post_save, post_delete], sender=RoomGrant)
+def _rooms_changed(instance: RoomGrant, **_facts: object) -> None:
+    account = instance.account
+    announce_service_ended(account.kind, account.name, because="rooms_changed")
 
 
 class RecordChanged(TypeError):

@@ -67,6 +67,7 @@ RULES: Mapping[str, Rule] = {
     "STALE_ATTEMPT": Rule("A newer attempt has taken over."),
     "LEASE_EXPIRED": Rule("The lease of this attempt is over."),
     "CONFLICTING_COMPLETION": Rule("The job was completed with another result.", severity="medium"),
+    "PERSON_NOT_HERE": Rule("That person is in no room of yours."),
     "RATE_LIMITED": Rule("Too many messages; slow down.", retry=True),
     "TRY_AGAIN": Rule("The hub cannot do this right now; try again.", retry=True),
     # -- closes

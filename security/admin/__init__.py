@@ -10,7 +10,13 @@ from django.contrib import admin
 from security.admin.bases import AuditedAdmin, ReadOnlyAdmin, RecordAdmin, audit_staff
 from security.admin.confirmation import confirmed
 from security.admin.login import StaffLoginForm
-from security.admin.people import BlockAdmin, PersonAdmin, ServiceAccountAdmin, SessionAdmin
+from security.admin.people import (
+    BlockAdmin,
+    PersonAdmin,
+    RoomGrantAdmin,
+    ServiceAccountAdmin,
+    SessionAdmin,
+)
 from security.admin.records import AuditEntryAdmin, DrillRunAdmin, ViolationAdmin
 
 __all__ = [
@@ -21,6 +27,7 @@ __all__ = [
     "PersonAdmin",
     "ReadOnlyAdmin",
     "RecordAdmin",
+    "RoomGrantAdmin",
     "ServiceAccountAdmin",
     "SessionAdmin",
     "StaffLoginForm",

@@ -1,20 +1,27 @@
-"""People, login sessions, services and blocks: what staff can end, switch or lift."""
+"""People, login sessions, services, rooms and blocks: what staff end, switch, grant or lift."""
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from security import clock, services
+from security import clock, grants, services
 from security.admin.bases import AuditedAdmin, ReadOnlyAdmin, audit_staff
 from security.admin.confirmation import confirmed
-from security.models import Block, ServiceAccount, Session, User
+from security.models import Block, RoomGrant, ServiceAccount, Session, User
 from security.sessions import end_session, end_sessions
 
-__all__ = ["BlockAdmin", "PersonAdmin", "ServiceAccountAdmin", "SessionAdmin"]
+__all__ = [
+    "BlockAdmin",
+    "PersonAdmin",
+    "RoomGrantAdmin",
+    "ServiceAccountAdmin",
+    "SessionAdmin",
+]
 
 Answer = HttpResponseBase | None
 """What an action returns: a page that asks first, or nothing when it is done."""
@@ -90,13 +97,21 @@ class SessionAdmin(ReadOnlyAdmin):
 class ServiceAccountAdmin(ReadOnlyAdmin):
     """Engines and agents. Secrets are shown by ``manage.py service`` only."""
 
-    list_display = ("name", "kind", "enabled", "key_version", "kid", "last_token_at")
+    list_display = ("name", "kind", "enabled", "hears", "key_version", "kid", "last_token_at")
     list_filter = ("kind", "enabled")
     search_fields = ("name",)
     actions = ("enable_chosen", "disable_chosen")
+    readonly_fields = ("hears",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ServiceAccount]:
+        return super().get_queryset(request).prefetch_related("grants")
 
     def has_switch_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("security.switch_serviceaccount")
+
+    @admin.display(description="hears the rooms")
+    def hears(self, account: ServiceAccount) -> str:
+        return ", ".join(sorted(grant.room for grant in account.grants.all())) or "-"
 
     @admin.action(description="Enable", permissions=["switch"])
     def enable_chosen(self, request: HttpRequest, chosen: QuerySet[ServiceAccount]) -> Answer:
@@ -129,6 +144,45 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             services.disable(account.kind, account.name)
             audit_staff(request, "staff_service_disabled", account)
         return None
+
+
+class RoomGrantForm(forms.ModelForm):  # type: ignore[type-arg]  # no parameter at run time
+    """An agent and a room."""
+
+    class Meta:
+        model = RoomGrant
+        fields = ("account", "room")
+
+    def clean_room(self) -> str:
+        """Only what people can join."""
+        room: str = self.cleaned_data["room"]
+        account = self.cleaned_data.get("account")
+        if account is not None:
+            try:
+                grants.checked(account, room)
+            except grants.BadRoom as error:
+                raise forms.ValidationError(str(error)) from None
+        return room
+
+
+@admin.register(RoomGrant)
+class RoomGrantAdmin(AuditedAdmin):
+    """Who hears which room. A change ends the agent's connections; it comes back by itself."""
+
+    form = RoomGrantForm
+    list_display = ("account", "room", "created_at")
+    list_select_related = ("account",)
+    search_fields = ("account__name", "room")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("security.grant_rooms")
+
+    def has_delete_permission(self, request: HttpRequest, obj: RoomGrant | None = None) -> bool:
+        return self.has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: RoomGrant | None = None) -> bool:
+        """A grant is given or taken, never turned into another one."""
+        return False
 
 
 @admin.register(Block)

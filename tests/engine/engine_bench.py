@@ -5,7 +5,6 @@ the dispatcher, or taken on the test's database, which shows what comes of them.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,14 +20,12 @@ from engine.coordinator import Coordinator
 from engine.namespace import EngineNamespace
 from engine.outcome import Outcome
 from realtime.hub import HubNamespace
-from security import database, sessions, tokens
+from security import database, tokens
 from security.principals import Principal
-from security.signatures import MessageKey, from_base64url, socket_key, to_base64url
 from tests.engine.conftest import world
-from tests.realtime.guarded import Bench, Peer, settle
+from tests.realtime.guarded import Bench
+from tests.realtime.services_bench import AUDIENCES, ServicePeer, add_service
 
-CLIENT_NONCE = b"c" * 32
-AUDIENCES = {"user": "hub:user", "engine": "hub:engine", "agent": "hub:agent"}
 STATUS = {"online": False, "engines": [], "waiting_jobs": 0}
 OnDatabase = Callable[..., Any]
 IDS = {"job_id": "j_1", "attempt_id": "a_1"}
@@ -43,81 +40,11 @@ class Decided:
     options: Mapping[str, Any]
 
 
-class EnginePeer(Peer):
+class EnginePeer(ServicePeer):
     """An engine on the bench."""
 
-    bench: "EngineBench"
-    heard_key: MessageKey
-
-    async def connect(self, who: str = "forge", **auth: Any) -> dict[str, Any]:
-        """CONNECT with that engine's token; returns ``session``, or the refusal's body."""
-        asked = {"token": who, "client_nonce": to_base64url(CLIENT_NONCE), **auth}
-        self.send("40/engine," + json.dumps(asked))
-        await settle()
-        refusals = [frame for frame in self.texts() if frame.startswith("44/engine,")]
-        if refusals:
-            body: dict[str, Any] = json.loads(refusals[-1].partition(",")[2])
-            return body
-        session: dict[str, Any] = self.heard("session")[-1]
-        self.key = self.key_of(who, session, "c2s")
-        self.heard_key = self.key_of(who, session, "s2c")
-        return session
-
-    def key_of(self, who: str, session: Mapping[str, Any], direction: Any) -> MessageKey:
-        where = {"namespace": "/engine", "principal": f"engine:{who}", "sid": session["sid"]}
-        derived = socket_key(
-            sessions.secret_of(self.bench.people[who]),
-            server_nonce=from_base64url(session["server_nonce"]),
-            client_nonce=CLIENT_NONCE,
-            direction=direction,
-            **where,
-        )
-        return MessageKey(derived, direction=direction, **where)
-
-    def sign(self, kind: str, payload: object = None, **fields: Any) -> dict[str, Any]:
-        """An envelope; ``fields`` replace its own before it is signed."""
-        envelope = super().sign(kind, payload, **fields)
-        del envelope["type"]
-        return envelope
-
-    async def say(self, event: str, payload: object, **fields: Any) -> dict[str, Any]:
-        """A signed message's acknowledgement."""
-        return await self.call(event, self.sign(event, payload, **fields))
-
-    async def call(self, event: object, *args: object) -> dict[str, Any]:
-        ack_id = next(self._acks)
-        self.send(f"42/engine,{ack_id}" + json.dumps([event, *args]))
-        await settle()
-        return self.answer(ack_id)
-
-    def tell(self, event: str, payload: object) -> None:
-        """A signed message, without waiting for anything."""
-        self.send("42/engine," + json.dumps([event, self.sign(event, payload)]))
-
-    def answer(self, ack_id: int) -> dict[str, Any]:
-        head = f"43/engine,{ack_id}["
-        found = [frame for frame in self.texts() if frame.startswith(head)]
-        return json.loads(found[0][len(head) - 1 :])[0] if found else {}
-
-    def heard(self, event: str) -> list[Any]:
-        events = [
-            json.loads(frame.partition(",")[2])
-            for frame in self.texts()
-            if frame.startswith("42/engine,")
-        ]
-        return [args[1] for args in events if args[0] == event]
-
-    def opened(self, event: str) -> list[Any]:
-        """What the hub said under a name: each envelope verified, then read."""
-        bodies = []
-        for envelope in self.heard(event):
-            assert envelope.keys() == {"payload", "ts", "nonce", "sig"}
-            assert self.heard_key.verify(type=event, **envelope)
-            bodies.append(json.loads(envelope["payload"]))
-        return bodies
-
-    def left(self) -> bool:
-        return self.wires.code is not None
+    kind = "engine"
+    usual = "forge"
 
 
 class EngineBench(Bench):
@@ -162,19 +89,7 @@ class EngineBench(Bench):
         return HubNamespace(guard, **options)
 
     def add_engine(self, name: str, **facts: Any) -> Principal:
-        self.add(name, 0)
-        return self.renew(
-            name,
-            of=name,
-            **{
-                "kind": "engine",
-                "subject": name,
-                "role": "engine",
-                "session_id": "",
-                "token_id": f"token-{name}",
-                **facts,
-            },
-        )
+        return add_service(self, "engine", name, **facts)
 
     def engine(self, **handshake: Any) -> EnginePeer:
         return EnginePeer(self, **handshake)

@@ -26,12 +26,13 @@ REALTIME = [
     f"tests/realtime/test_{name}.py"
     for name in (
         "secured", "seating", "guard", "hub", "tenure", "kicks", "roster", "admission",
-        "ownactions", "attendance",
+        "ownactions", "attendance", "enveloped",
     )
 ]  # fmt: skip
 TARGETS: dict[str, list[str]] = {
     "security/gate.py": ["tests/security/test_gate.py"],
     "realtime/secured.py": REALTIME,
+    "realtime/enveloped.py": [*REALTIME, "tests/engine/test_namespace.py"],
     "realtime/seating.py": REALTIME,
     "realtime/guard.py": REALTIME,
     "realtime/tenure.py": REALTIME,

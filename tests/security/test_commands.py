@@ -134,7 +134,9 @@ def test_staff_may_see_everything_and_change_nothing_but_ends(type_in: Any, entr
     names = set(group.permissions.values_list("codename", flat=True))
     assert {name for name in names if not name.startswith("view_")} == {
         "block_principal",
+        "disconnect_connection",
         "end_session",
+        "grant_rooms",
         "switch_serviceaccount",
     }
     assert entries == [("person_added", {"target": f"user:{user.pk}", "detail": {"staff": True}})]
@@ -154,7 +156,7 @@ def test_adding_a_service_prints_its_secret(entries: Any) -> None:
     facts = run_json("service", "add", "engine", "engine-1")
     assert set(facts) == {"kind", "name", "secret"}
     assert len(from_base64url(facts["secret"])) == 32
-    assert entries == [("service_added", {"target": "engine:engine-1"})]
+    assert entries == [("service_added", {"target": "engine:engine-1", "detail": None})]
 
 
 def test_rotating_prints_another_secret() -> None:
@@ -183,9 +185,30 @@ def test_listing_is_one_object_and_shows_no_secret() -> None:
     assert "engine:one  enabled" in run("service", "list")
 
 
+def test_an_agent_is_added_with_rooms_granted_more_and_loses_some(entries: Any) -> None:
+    added = run_json("service", "add", "agent", "coach", "--rooms", "lobby,garden")
+    assert (added["kind"], added["rooms"]) == ("agent", ["garden", "lobby"])
+    assert run_json("service", "grant", "agent", "coach", "attic")["rooms"] == [
+        "attic", "garden", "lobby",
+    ]  # fmt: skip
+    said = run("service", "revoke", "agent", "coach", "attic", "lobby")
+    assert said == "agent:coach hears: garden.\n"
+    assert run_json("service", "list", "agent")["services"][0]["rooms"] == ["garden"]
+    assert "rooms garden" in run("service", "list")
+    assert [(action, facts["detail"]) for action, facts in entries] == [
+        ("service_added", {"rooms": ["garden", "lobby"]}),
+        ("service_granted", {"rooms": ["attic", "garden", "lobby"]}),
+        ("service_revoked", {"rooms": ["garden"]}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (("add", "agent", "two", "--rooms", "hub:staff"), "is no room"),
+        (("add", "engine", "two", "--rooms", "lobby"), "only agents hear rooms"),
+        (("grant", "engine", "one", "lobby"), "only agents hear rooms"),
+        (("grant", "agent", "nobody", "lobby"), "no service agent:nobody"),
         (("add", "engine", "a b"), "no possible service"),
         (("rotate", "engine", "nobody"), "no service engine:nobody"),
         (("disable", "engine", "nobody"), "no service engine:nobody"),

@@ -21,8 +21,15 @@ __all__ = ["STAFF_GROUP", "Command"]
 
 STAFF_GROUP = "Hub staff"
 STAFF_PERMISSIONS = Q(codename__startswith="view_") | Q(
-    codename__in=["end_session", "switch_serviceaccount", "block_principal"]
+    codename__in=[
+        "block_principal",
+        "disconnect_connection",
+        "end_session",
+        "grant_rooms",
+        "switch_serviceaccount",
+    ]
 )
+STAFF_APPS = ("security", "realtime", "engine")
 
 
 class Command(BaseCommand):
@@ -116,9 +123,7 @@ def _staff_group() -> Group:
     """The group of staff, made on demand; it may see everything and end what must be ended."""
     group, _ = Group.objects.get_or_create(name=STAFF_GROUP)
     group.permissions.set(
-        Permission.objects.filter(
-            STAFF_PERMISSIONS, content_type__app_label__in=["security", "engine"]
-        )
+        Permission.objects.filter(STAFF_PERMISSIONS, content_type__app_label__in=STAFF_APPS)
     )
     return group
 

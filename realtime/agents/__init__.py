@@ -1,0 +1,1 @@
+"""Agents: services that hear what people do in granted rooms, and may say a word to them."""
