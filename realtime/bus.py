@@ -1,8 +1,10 @@
 """The process's one channel on the channel layer: topics in, topics out.
 
 A process subscribes to a topic while it has a local listener for it. What crosses the layer is a
-wake-up or a broadcast, never the only copy of anything: layers drop silently when they are full.
-The layer of one process alone (in memory) carries nothing, since every listener is local.
+wake-up or a broadcast, never the only copy of anything: layers drop silently when they are full, or
+when what is behind them is down. What is sent then is lost, but a subscription is made up for as
+soon as the layer works again. The layer of one process alone (in memory) carries nothing, since
+every listener is local.
 """
 
 import asyncio
@@ -46,7 +48,8 @@ class Bus:
         self._layer: Any = get_channel_layer()
         self.shared = not isinstance(self._layer, InMemoryChannelLayer | None)
         self._listeners: dict[str, dict[Listener, None]] = {}
-        self._operations: asyncio.Queue[tuple[str, tuple[Any, ...]]] = asyncio.Queue(WAITING)
+        self._operations: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(WAITING)
+        self._unsettled: dict[str, None] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -66,19 +69,19 @@ class Bus:
         listeners = self._listeners.setdefault(topic, {})
         listeners[listener] = None
         if len(listeners) == 1:
-            self._queue("group_add", group_name(topic))
+            self._queue(topic)
 
     def unsubscribe(self, topic: str, listener: Listener) -> None:
         """Stop hearing it; harmless when never subscribed."""
         listeners = self._listeners.get(topic, {})
         listeners.pop(listener, None)
         if not listeners and self._listeners.pop(topic, None) is not None:
-            self._queue("group_discard", group_name(topic))
+            self._queue(topic)
 
     def publish(self, topic: str, message: Message) -> None:
         """Tell the other processes. Local listeners are the caller's business, and come first."""
         envelope = {"type": "hub", "topic": topic, "origin": self.node_id, "body": dict(message)}
-        self._queue("group_send", group_name(topic), envelope)
+        self._queue(topic, envelope)
 
     async def carried(self) -> None:
         """Return when the layer has taken, or lost, all that was published until now."""
@@ -86,13 +89,28 @@ class Bus:
             return
         await self._operations.join()
 
-    def _queue(self, operation: str, *args: object) -> None:
+    def _queue(self, topic: str, envelope: Message | None = None) -> None:
+        """To be sent; without an envelope, to be joined or left, whichever is right by then."""
         if not self.shared:
             return
         try:
-            self._operations.put_nowait((operation, args))
+            self._operations.put_nowait((topic, envelope))
         except asyncio.QueueFull:
-            self.dropped += 1
+            self._lost(topic, envelope)
+
+    def _lost(self, topic: str, envelope: Message | None) -> None:
+        self.dropped += 1
+        if envelope is not None:
+            return
+        if not self._unsettled:
+            asyncio.get_running_loop().call_later(RETRY_S, self._settle)
+        self._unsettled[topic] = None
+
+    def _settle(self) -> None:
+        """Ask again for what the layer did not join or leave."""
+        topics, self._unsettled = self._unsettled, {}
+        for topic in topics:
+            self._queue(topic)
 
     async def _run(self) -> None:
         while True:
@@ -107,18 +125,25 @@ class Bus:
 
     async def _write(self, channel: str) -> None:
         while True:
-            operation, args = await self._operations.get()
-            if operation != "group_send":
-                args = (*args, channel)
+            topic, envelope = await self._operations.get()
             try:
-                await getattr(self._layer, operation)(*args)
+                await self._carry(topic, envelope, channel)
                 self.healthy = True
             except Exception:
                 self.healthy = False
-                self.dropped += 1
-                log.warning("the channel layer failed at %s", operation, exc_info=True)
+                self._lost(topic, envelope)
+                log.warning("the channel layer failed to carry", exc_info=True)
             finally:
                 self._operations.task_done()
+
+    async def _carry(self, topic: str, envelope: Message | None, channel: str) -> None:
+        group = group_name(topic)
+        if envelope is not None:
+            await self._layer.group_send(group, envelope)
+        elif topic in self._listeners:
+            await self._layer.group_add(group, channel)
+        else:
+            await self._layer.group_discard(group, channel)
 
     async def _read(self, channel: str) -> None:
         while True:
@@ -132,4 +157,7 @@ class Bus:
         if envelope.get("origin") == self.node_id:
             return
         for listener in list(self._listeners.get(envelope["topic"], ())):
-            listener(envelope["body"])
+            try:
+                listener(envelope["body"])
+            except Exception:
+                log.exception("a listener to %s failed", envelope["topic"])

@@ -25,7 +25,7 @@ class Layer:
         self.groups.setdefault(group, set()).add(channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
-        self.groups[group].discard(channel)
+        self.groups.get(group, set()).discard(channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         self._maybe_fail()

@@ -74,6 +74,60 @@ async def test_a_failing_layer_is_told_and_comes_back(pair: tuple[Bus, Bus], lay
     assert pair[0].healthy
 
 
+async def test_a_subscription_that_failed_is_made_up_for(
+    pair: tuple[Bus, Bus], layer: Layer
+) -> None:
+    heard: list[Any] = []
+    await quiet()
+    layer.fails = 1
+    pair[1].subscribe("t", heard.append)
+    await quiet()
+    pair[0].publish("t", {})
+    await quiet()
+    assert heard == [{}]
+
+
+async def test_who_unsubscribes_before_the_subscription_works_hears_nothing(
+    pair: tuple[Bus, Bus], layer: Layer
+) -> None:
+    heard: list[Any] = []
+    await quiet()
+    layer.fails = 1
+    pair[1].subscribe("t", heard.append)
+    pair[1].unsubscribe("t", heard.append)
+    await quiet()
+    pair[0].publish("t", {})
+    await quiet()
+    assert (heard, pair[1]._unsettled) == ([], {})
+
+
+async def test_a_subscription_that_found_the_queue_full_is_made_up_for(
+    layer: Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING", 1)
+    bus = Bus("one")
+    for topic in "abc":
+        bus.subscribe(topic, print)
+    bus.start()
+    await quiet()
+    assert set(layer.groups) == {group_name(topic) for topic in "abc"}
+    await bus.stop()
+
+
+async def test_a_listener_that_raises_stops_nobody(pair: tuple[Bus, Bus]) -> None:
+    def broken(_message: object) -> None:
+        raise LookupError
+
+    heard: list[Any] = []
+    for listener in (broken, heard.append):
+        pair[1].subscribe("t", listener)
+    await quiet()
+    for _ in range(2):
+        pair[0].publish("t", {})
+    await quiet()
+    assert heard == [{}, {}]
+
+
 async def test_a_layer_that_gives_no_channel_is_asked_again(layer: Layer) -> None:
     layer.fails = 2
     bus = Bus("one")

@@ -33,11 +33,11 @@ class Line(Bus):
         self._others = others
         others.append(self)
 
-    def _queue(self, operation: str, *args: Any) -> None:
-        if operation == "group_send":
+    def _queue(self, topic: str, envelope: Any = None) -> None:
+        if envelope is not None:
             self.published += 1
             for other in self._others:
-                other._deliver(args[1])
+                other._deliver(envelope)
 
 
 @pytest.fixture
