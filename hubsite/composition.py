@@ -44,7 +44,8 @@ def server() -> Server:
     shared = state()
     door.use_nonces(shared.request_nonces)
     throttle.use_attempts(shared.attempts)
-    guard = Guard(settings, shared.nonces, shared.penalties)
+    leases = shared.leases if shared.link else None
+    guard = Guard(settings, shared.nonces, shared.penalties, leases=leases)
     coordinator = Coordinator()
     people = HubNamespace(
         guard,

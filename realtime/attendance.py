@@ -1,4 +1,4 @@
-"""Presence kept true by heartbeats: who is in which room of this process, told in coalesced diffs.
+"""Presence kept true by heartbeats: what each socket of this process shows, and in which rooms.
 
 Only the hub's time counts. Each socket has one deadline in the process's timers; a heartbeat merely
 moves a mark, and the deadline looks at the mark when it is due.
@@ -9,36 +9,32 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from realtime.crowd import Crowd
 from realtime.namespaces import Socket
 from realtime.node import Node
-from realtime.presence import Board, Presence, State
+from realtime.presence import Member, State
 from security import clock
 from security.conf import HubSettings
 
 __all__ = ["Attendance"]
 
-DIFF_INTERVAL_S: Final = 0.25  # at most four presence_diff a second and room
 MOBILE: Final = re.compile(r"Mobile|Android|iPhone|iPad")
 
-Tell = Callable[[str, dict[str, object]], None]
 Silent = Callable[[Socket[Any]], None]
 
 
 class Attendance:
-    """The boards of all rooms, and the marks of all heartbeats.
+    """The marks of all heartbeats, and what each socket brings into the crowd.
 
-    ``tell(room, diff)`` broadcasts a presence_diff; ``on_silent(socket)`` ends a socket whose
-    heartbeats have been missing for too long.
+    ``on_silent(socket)`` ends a socket whose heartbeats have been missing for too long.
     """
 
-    def __init__(self, settings: HubSettings, *, tell: Tell, on_silent: Silent) -> None:
+    def __init__(self, settings: HubSettings, crowd: Crowd, *, on_silent: Silent) -> None:
         self._settings = settings
-        self._broadcast = tell
+        self._crowd = crowd
         self._on_silent = on_silent
-        self._boards: dict[str, Board] = {}
-        self._dirty: set[str] = set()
         self._beats: dict[Socket[Any], float] = {}
-        self._presence: dict[Socket[Any], Presence] = {}
+        self._presence: dict[Socket[Any], Member] = {}
         self._places: dict[Socket[Any], set[str]] = {}
         self._node: Node
 
@@ -50,7 +46,7 @@ class Attendance:
         """A socket has joined; its heartbeats count from now."""
         principal = socket.state.principal
         agent = socket.session.handshake.headers.get("user-agent", "")
-        self._presence[socket] = Presence(
+        self._presence[socket] = Member(
             user_id=principal.subject,
             username=principal.username,
             state="active",
@@ -64,26 +60,23 @@ class Attendance:
     def depart(self, socket: Socket[Any]) -> None:
         """A socket is gone; harmless for one that never arrived."""
         self._beats.pop(socket, None)
-        self._presence.pop(socket, None)
-        for room in self._places.pop(socket, ()):
-            self._boards[room].remove(socket.id)
-            self._changed(room)
+        presence = self._presence.pop(socket, None)
+        if presence is not None:
+            for room in self._places.pop(socket):
+                self._crowd.remove(room, socket.id, presence.user_id)
 
-    def enter(self, socket: Socket[Any], room: str) -> list[dict[str, object]]:
-        """A socket appears in a room; returns the full list that it is sent once."""
-        board = self._boards.setdefault(room, Board())
+    def enter(self, socket: Socket[Any], room: str) -> str:
+        """A socket appears in a room; returns the full list that it is sent once, as JSON."""
         if socket in self._places:
             self._places[socket].add(room)
-            board.put(socket.id, self._presence[socket])
-        self._changed(room)
-        return [member.body() for member in board.members().values()]
+            self._crowd.put(room, socket.id, self._presence[socket])
+        return self._crowd.list_json(room)
 
     def leave(self, socket: Socket[Any], room: str) -> None:
         """A socket disappears from a room; harmless where it was not."""
         if room in self._places.get(socket, ()):
             self._places[socket].remove(room)
-            self._boards[room].remove(socket.id)
-            self._changed(room)
+            self._crowd.remove(room, socket.id, self._presence[socket].user_id)
 
     def beat(self, socket: Socket[Any]) -> None:
         """A heartbeat came; an inactive socket is active again. Ignored from one that is gone."""
@@ -98,10 +91,9 @@ class Attendance:
         presence = self._presence.get(socket)
         if presence is None or presence.state == state:
             return
-        self._presence[socket] = replace(presence, state=state)
+        self._presence[socket] = presence = replace(presence, state=state)
         for room in self._places[socket]:
-            self._boards[room].put(socket.id, self._presence[socket])
-            self._changed(room)
+            self._crowd.put(room, socket.id, presence)
 
     def _watch(self, socket: Socket[Any]) -> None:
         if socket not in self._beats:
@@ -117,17 +109,3 @@ class Attendance:
         socket.state.timers["heartbeat"] = self._node.timers.at(
             self._beats[socket] + due_s, lambda: self._watch(socket)
         )
-
-    def _changed(self, room: str) -> None:
-        if room not in self._dirty:
-            self._dirty.add(room)
-            self._node.timers.after(DIFF_INTERVAL_S, lambda: self._tell(room))
-
-    def _tell(self, room: str) -> None:
-        self._dirty.discard(room)
-        board = self._boards[room]
-        change = board.take_diff()
-        if change:
-            self._broadcast(room, change.body(room))
-        if not board:
-            del self._boards[room]

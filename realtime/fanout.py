@@ -114,6 +114,22 @@ class Fanout:
             self._tell_others(namespace, rooms, frames, without, volatile=volatile)
         return self._write(members, frames, volatile=volatile)
 
+    def broadcast_here(
+        self,
+        namespace: str,
+        room: str,
+        event: str,
+        *args: Any,  # noqa: ANN401 - whatever the wire can carry
+    ) -> int:
+        """Send an event to the members of a room in this process only, each time anew: it is not
+        kept for those who recover. Returns the number of deliveries.
+        """
+        members = self._local_members(namespace, (room,))
+        if not members:
+            return 0
+        frames = socketio.encode_event(namespace, [event, *args])
+        return self._write(members, frames, volatile=False)
+
     def _write(
         self, members: Collection[Member], frames: Collection[Frame], *, volatile: bool
     ) -> int:

@@ -8,8 +8,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+from realtime.processes import Processes
 from realtime.roster import Roster
-from realtime.state.interface import Penalties
+from realtime.state.interface import Leases, Penalties
 from realtime.timers import Timer
 from security import violations
 from security.conf import HubSettings
@@ -48,6 +49,8 @@ class Wire:
 class Seat:
     """The state of one guarded socket: who it is, and the keys of its two directions.
 
+    ``counted_as`` is under what it takes one of its principal's places, over all processes.
+
     ``message`` is the one being handled, once it has passed the gate's check 7, and ``at_ms`` when
     its handling began: there is at most one, since the messages of a socket are handled in turn.
     ``heard_at`` is when its last sign of life came (a heartbeat, or any message of a service), in
@@ -67,19 +70,27 @@ class Seat:
     at_ms: int = 0
     heard_at: float = 0.0
     greeted: bool = False
+    counted_as: str = ""
 
 
 class Guard:
     """Shared by all guarded namespaces of a process.
 
     ``penalties`` may be shared with other processes; budgets are what each spends by itself.
+    ``leases`` are those of all processes; None in a hub of one.
     """
 
     def __init__(
-        self, settings: HubSettings, nonces: NonceStore, penalties: Penalties | None = None
+        self,
+        settings: HubSettings,
+        nonces: NonceStore,
+        penalties: Penalties | None = None,
+        *,
+        leases: Leases | None = None,
     ) -> None:
         self.settings = settings
         self.nonces = nonces
+        self.processes = Processes(leases)
         self.roster = Roster()
         self.penalties = OwnPenalties() if penalties is None else penalties
         self._budgets: OrderedDict[str, Budget] = OrderedDict()

@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Final
 
 from realtime.actions import Action, ActionType
 from realtime.attendance import Attendance
+from realtime.crowd import Crowd
 from realtime.feed import FeedPump, FeedSource
 from realtime.guard import Guard, Seat
 from realtime.kicks import Kicks
 from realtime.namespaces import Ack, Result, Socket, is_awaitable, on
 from realtime.notices import Notices
 from realtime.ownactions import MayEnter, may_enter_any, own_actions
+from realtime.protocol import socketio
 from realtime.secured import Guarded
 from security import audit, clock, database, tokens
 from security.gate import Door, Signed
@@ -76,7 +78,8 @@ class HubNamespace(Guarded[HubSeat]):
         super().__init__(guard, door)
         self.feed = FeedPump(feed)
         self.notices = Notices(self._notify)
-        self.attendance = Attendance(settings, tell=self._tell_presence, on_silent=self.end_silent)
+        self.crowd = Crowd(tell=self._tell_presence, keep_s=settings.disconnect_after_s)
+        self.attendance = Attendance(settings, self.crowd, on_silent=self.end_silent)
         self.kicks = Kicks(guard.roster)
         self._greetings = greetings
 
@@ -89,11 +92,15 @@ class HubNamespace(Guarded[HubSeat]):
         self.notices.start(node)
         self.attendance.start(node)
         self.kicks.start(node)
+        self.crowd.start(node, self.guard.processes)
+        self.guard.processes.start(node)
 
     async def stop(self) -> None:
         """The process ends."""
         self.notices.stop()
         self.kicks.stop()
+        await self.crowd.stop()
+        await self.guard.processes.stop()
 
     # -- joining and parting
 
@@ -112,6 +119,7 @@ class HubNamespace(Guarded[HubSeat]):
         seat.place, follower = await self.feed.begin(socket, user_id, seat.feed)
         await super().joined(socket)
         await self.feed.follow(follower)
+        await self.crowd.whole()
         if not socket.connected:
             return  # it left meanwhile, and nobody would take it out of the rooms again
         socket.join(user_room(socket.state.principal.subject))
@@ -268,7 +276,8 @@ class HubNamespace(Guarded[HubSeat]):
     def enter(self, socket: Socket[HubSeat], room: str) -> None:
         """Join a room and its presence; the newcomer gets the full list once."""
         socket.join(room)
-        socket.emit("presence_state", self.attendance.enter(socket, room))
+        everybody = f'["presence_state",{self.attendance.enter(socket, room)}]'
+        socket.send_encoded(socketio.encode_event_json(self.name, everybody))
 
     def leave(self, socket: Socket[HubSeat], room: str) -> None:
         """Leave a room and its presence; harmless where the socket was not."""
@@ -276,7 +285,7 @@ class HubNamespace(Guarded[HubSeat]):
         self.attendance.leave(socket, room)
 
     def _tell_presence(self, room: str, body: dict[str, object]) -> None:
-        self.broadcast([room], "presence_diff", body)
+        self.node.fanout.broadcast_here(self.name, room, "presence_diff", body)
 
     def _notify(self, user_id: str | None, body: Mapping[str, object]) -> None:
         room = STAFF if user_id is None else user_room(user_id)

@@ -1,41 +1,41 @@
-"""Who is in a room, and how alive: a pure fold over sockets, and the difference of two such folds.
+"""Who is in a room, and how alive: a pure fold of what many sockets show, and the differences.
 
-A person has many sockets; the liveliest of them decides. No clock, no I/O: the namespace says when
-a socket came, what it said and when it fell silent.
+A person has many sockets, at several processes; the liveliest of them decides. The fold is done
+twice: of a person's sockets at one process, which gives what that process tells the others, and of
+what all processes tell. Both give the same for the same entries, in whatever order they came, so
+every process shows the same. No clock, no I/O.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
-__all__ = ["Board", "Diff", "Member", "Presence", "State", "diff", "fold"]
+import orjson
+
+__all__ = ["Board", "Diff", "Hall", "Member", "State", "diff", "fold"]
 
 State: TypeAlias = Literal["active", "idle", "inactive", "disconnected"]
 
 LIVELINESS: Final[Mapping[State, int]] = {"active": 3, "idle": 2, "inactive": 1, "disconnected": 0}
 
+HERE: Final = ""  # stands for this process among the names of the others
 
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """One socket of a person in a room. ``since`` is in milliseconds since the epoch."""
-
-    user_id: str
-    username: str
-    state: State
-    device: str
-    since: int
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A person in a room, as clients are told."""
+    """A person in a room, as one socket, one process or all of them show them.
+
+    ``since`` is in milliseconds since the epoch: the earliest arrival of ``sockets``.
+    """
 
     user_id: str
     username: str
     state: State
     device: str
     since: int
-    sockets: int
+    sockets: int = 1
 
     def body(self) -> dict[str, object]:
         """The wire's form."""
@@ -70,23 +70,27 @@ class Diff:
         }
 
 
-def fold(sockets: Iterable[Presence]) -> Member:
-    """One person's sockets as one member: the liveliest state, its device, the earliest arrival.
+def fold(entries: Iterable[Member]) -> Member:
+    """What several show of one person: the liveliest state, its device, the earliest arrival.
 
-    Raises ValueError for no sockets: a person without any is not a member.
+    Raises ValueError for no entries: a person without any is not a member.
     """
-    held = list(sockets)
+    held = list(entries)
+    if len(held) == 1:
+        return held[0]
     if not held:
         raise ValueError("a member has at least one socket")
-    best = max(held, key=lambda each: (LIVELINESS[each.state], each.since))
-    return Member(
-        user_id=best.user_id,
-        username=best.username,
-        state=best.state,
-        device=best.device,
+    best = max(held, key=_liveliness)
+    return replace(
+        best,
         since=min(each.since for each in held),
-        sockets=len(held),
+        sockets=sum(each.sockets for each in held),
     )
+
+
+def _liveliness(entry: Member) -> tuple[int, int, str, str]:
+    """Of two that are equally lively the later counts; the rest makes every process agree."""
+    return LIVELINESS[entry.state], entry.since, entry.device, entry.username
 
 
 def diff(before: Mapping[str, Member], after: Mapping[str, Member]) -> Diff:
@@ -104,35 +108,40 @@ def diff(before: Mapping[str, Member], after: Mapping[str, Member]) -> Diff:
     )
 
 
-class Board:
-    """The sockets of one room, and what its members were last told.
+class Board(Generic[K]):
+    """The entries of one room, and what its members were when they were last told.
 
-    A change costs as much as its person has sockets, however many people are in the room.
+    A change costs as much as its person has entries, however many people are in the room.
     """
 
     def __init__(self) -> None:
-        self._sockets: dict[str, Presence] = {}
-        self._by_user: dict[str, dict[str, Presence]] = {}
+        self._entries: dict[K, Member] = {}
+        self._by_user: dict[str, dict[K, Member]] = {}
         self._members: dict[str, Member] = {}
         self._told: dict[str, Member] = {}
         self._touched: dict[str, None] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._sockets or self._told)
+        return bool(self._entries or self._told)
 
-    def put(self, socket_id: str, presence: Presence) -> None:
-        """A socket came, or changed its state; it stays its person's."""
-        self._sockets[socket_id] = presence
-        self._by_user.setdefault(presence.user_id, {})[socket_id] = presence
-        self._fold(presence.user_id)
+    def put(self, key: K, entry: Member) -> Member:
+        """An entry is new, or changed; it stays its person's. Returns how the person is now."""
+        self._entries[key] = entry
+        self._by_user.setdefault(entry.user_id, {})[key] = entry
+        return self._fold(entry.user_id)
 
-    def remove(self, socket_id: str) -> bool:
-        """A socket left; says whether it was here."""
-        presence = self._sockets.pop(socket_id, None)
-        if presence is None:
+    def remove(self, key: K) -> bool:
+        """Take an entry away; says whether it was here."""
+        entry = self._entries.pop(key, None)
+        if entry is None:
             return False
-        del self._by_user[presence.user_id][socket_id]
-        self._fold(presence.user_id)
+        user = entry.user_id
+        del self._by_user[user][key]
+        if self._by_user[user]:
+            self._fold(user)
+        else:
+            del self._by_user[user], self._members[user]
+            self._touched[user] = None
         return True
 
     def members(self) -> Mapping[str, Member]:
@@ -150,13 +159,52 @@ class Board:
         self._touched.clear()
         return change
 
-    def _fold(self, user: str) -> None:
+    def _fold(self, user: str) -> Member:
         self._touched[user] = None
-        sockets = self._by_user[user]
-        if sockets:
-            self._members[user] = fold(sockets.values())
+        self._members[user] = member = fold(self._by_user[user].values())
+        return member
+
+
+class Hall:
+    """One room as this process sees it: its own sockets there, and everybody of all processes.
+
+    ``own`` are its sockets, whose members are what it tells the other processes; ``everybody`` is
+    what its clients are told.
+    """
+
+    def __init__(self) -> None:
+        self.own: Board[str] = Board()
+        self.everybody: Board[tuple[str, str]] = Board()
+        self._texts: dict[str, bytes] = {}
+
+    def put(self, socket_id: str, entry: Member) -> None:
+        """A socket of this process came, or changed."""
+        self.hear(HERE, entry.user_id, self.own.put(socket_id, entry))
+
+    def remove(self, socket_id: str, user_id: str) -> None:
+        """A socket of this process left."""
+        self.own.remove(socket_id)
+        self.hear(HERE, user_id, self.own.members().get(user_id))
+
+    def hear(self, process: str, user_id: str, share: Member | None) -> None:
+        """This is what a process shows of a person now; None: nothing any more."""
+        if share is None:
+            self.everybody.remove((process, user_id))
         else:
-            del self._by_user[user], self._members[user]
+            self.everybody.put((process, user_id), share)
+        member = self.everybody.members().get(user_id)
+        if member is None:
+            self._texts.pop(user_id, None)
+        else:
+            self._texts[user_id] = orjson.dumps(member.body())
+
+    def list_json(self) -> str:
+        """Everybody as a JSON array, pasted from what each change encoded.
+
+        Every newcomer is sent all of it; encoded anew each time, a thousand who come at once would
+        be a million members to encode.
+        """
+        return f"[{b','.join(self._texts.values()).decode()}]"
 
 
 def _only(members: Mapping[str, Member], users: Iterable[str]) -> dict[str, Member]:

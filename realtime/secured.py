@@ -77,12 +77,19 @@ class Guarded(Namespace[T], Generic[T]):
         principal = await self._principal(auth["token"] if auth else None)
         wire.principal = principal
         await self.check_rested(principal)
-        # From here on nothing waits, so what is counted and what is taken are one step.
+        # Alone in its hub, a process waits for nothing from here on: what is counted and what is
+        # taken are one step. Among others the shared state counts and takes in one.
         self.admit(socket, principal)
-        if self.guard.roster.ended_since(principal, began):
-            raise Refused("AUTH_INVALID", reason="ended_meanwhile")
-        seat = self._seat(socket, principal, client_nonce)
+        counted_as = await self._take_place(socket, principal)
+        try:
+            if self.guard.roster.ended_since(principal, began):
+                raise Refused("AUTH_INVALID", reason="ended_meanwhile")
+            seat = self._seat(socket, principal, client_nonce)
+        except BaseException:
+            self.guard.processes.free(counted_as, socket.id)
+            raise
         seat.feed = auth.get("feed") if auth else None
+        seat.counted_as = counted_as
         self.guard.roster.add(principal.label, socket)
         return seat
 
@@ -125,6 +132,14 @@ class Guarded(Namespace[T], Generic[T]):
         if principal.kind == "user":
             return len(held)
         return sum(session_key(each.state.principal) == key for each in held)
+
+    async def _take_place(self, socket: Socket[T], principal: Principal) -> str:
+        """One of the principal's places at all processes; returns as what. Raises Refused."""
+        key = principal.label if principal.kind == "user" else session_key(principal)
+        counted_as, limit = f"sockets:{key}", self.guard.settings.sockets_per_user
+        if not await self.guard.processes.claim(counted_as, socket.id, limit=limit):
+            raise Refused("TOO_MANY_CONNECTIONS", detail={"limit": limit})
+        return counted_as
 
     async def _principal(self, token: object) -> Principal:
         now = clock.now_ms() / 1000
@@ -189,6 +204,7 @@ class Guarded(Namespace[T], Generic[T]):
         """Free what the socket held; one that came no further than its seat held only that."""
         tenure.end(socket)
         self.guard.roster.remove(socket.state.principal.label, socket)
+        self.guard.processes.free(socket.state.counted_as, socket.id)
         if socket.state.greeted:
             audit.append("socket_disconnected", detail={"reason": reason}, **self._who(socket))
         session = socket.session

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.presence import LIVELINESS, Board, Diff, Member, Presence, diff, fold
+from realtime.presence import LIVELINESS, Board, Diff, Hall, Member, diff, fold
 
-ADA = Presence(user_id="1", username="ada", state="active", device="desktop", since=10)
+ADA = Member(user_id="1", username="ada", state="active", device="desktop", since=10)
 STATES = st.sampled_from(sorted(LIVELINESS))
 PRESENCES = st.builds(
-    Presence,
+    Member,
     user_id=st.sampled_from("123"),
     username=st.just("someone"),
     state=STATES,
@@ -29,7 +29,7 @@ def test_nobody_is_no_member() -> None:
 
 
 @given(st.lists(PRESENCES, min_size=1))
-def test_the_liveliest_socket_decides_and_the_first_arrival_counts(sockets: list[Presence]) -> None:
+def test_the_liveliest_socket_decides_and_the_first_arrival_counts(sockets: list[Member]) -> None:
     member = fold(sockets)
     assert LIVELINESS[member.state] == max(LIVELINESS[each.state] for each in sockets)
     assert member.since == min(each.since for each in sockets)

@@ -234,7 +234,7 @@ async def test_who_leaves_while_joining_leaves_no_ghost_and_no_timer(
     stopped.opened.set()
     await settle()
     attendance: Attendance = bench.hub.attendance
-    assert (attendance._boards, attendance._beats, attendance._presence) == ({}, {}, {})
+    assert (bench.hub.crowd._halls, attendance._beats, attendance._presence) == ({}, {}, {})
     assert bench.hub.feed._followers == {}
     assert len(bench.guard.roster) == 0
     await bench.advance(10_000)
