@@ -7,9 +7,9 @@ from inspect import isawaitable
 SOON_S = 10.0
 
 
-async def soon(claim: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Wait until it is so. Raises TimeoutError when it is not within SOON_S."""
-    async with asyncio.timeout(SOON_S):
+async def soon(claim: Callable[[], bool | Awaitable[bool]], *, within_s: float = SOON_S) -> None:
+    """Wait until it is so. Raises TimeoutError when it is not within so many seconds."""
+    async with asyncio.timeout(within_s):
         while True:
             said = claim()
             if await said if isawaitable(said) else said:
