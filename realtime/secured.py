@@ -82,8 +82,7 @@ class Guarded(Namespace[T], Generic[T]):
         self.admit(socket, principal)
         counted_as = await self._take_place(socket, principal)
         try:
-            if self.guard.roster.ended_since(principal, began):
-                raise Refused("AUTH_INVALID", reason="ended_meanwhile")
+            self._check_not_ended(principal, began)
             seat = self._seat(socket, principal, client_nonce)
         except BaseException:
             self.guard.processes.free(counted_as, socket.id)
@@ -132,6 +131,11 @@ class Guarded(Namespace[T], Generic[T]):
         if principal.kind == "user":
             return len(held)
         return sum(session_key(each.state.principal) == key for each in held)
+
+    def _check_not_ended(self, principal: Principal, began: float) -> None:
+        """Refuse one whose right was taken back while it was being proved. Raises Refused."""
+        if self.guard.roster.ended_since(principal, began):
+            raise Refused("AUTH_INVALID", reason="ended_meanwhile")
 
     async def _take_place(self, socket: Socket[T], principal: Principal) -> str:
         """One of the principal's places at all processes; returns as what. Raises Refused."""
@@ -250,8 +254,7 @@ class Guarded(Namespace[T], Generic[T]):
         new = await self._principal(token)
         if (new.label, new.role, new.session_id) != (old.label, old.role, old.session_id):
             raise Refused("AUTH_INVALID", kind="auth_bypass_attempt", reason="other_identity")
-        if self.guard.roster.ended_since(new, began):
-            raise Refused("AUTH_INVALID", reason="ended_meanwhile")
+        self._check_not_ended(new, began)
         if socket.connected:
             socket.state.principal = new
             socket.state.expires_at_ms = new.expires_at

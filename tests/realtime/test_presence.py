@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.presence import LIVELINESS, Board, Diff, Hall, Member, diff, fold
+from realtime.presence import LIVELINESS, Board, Diff, Member, diff, fold
 
 ADA = Member(user_id="1", username="ada", state="active", device="desktop", since=10)
 STATES = st.sampled_from(sorted(LIVELINESS))
