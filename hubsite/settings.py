@@ -25,7 +25,7 @@ if DEBUG and "ALLOWED_HOSTS" not in os.environ:
 INSTALLED_APPS = [
     "daphne",
     "hubsite",  # before the admin, whose frame it adds a banner to
-    "django.contrib.admin",
+    "hubsite.adminconfig.HubAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -1,0 +1,23 @@
+"""The admin of this site: Django's own, with an overview on its first page."""
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from hubsite.overview import overview
+
+__all__ = ["HubAdminSite"]
+
+
+class HubAdminSite(AdminSite):
+    """Where members of staff look at what happened, and act on it."""
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """The first page, which begins with the state of things."""
+        shown = {"overview": overview(request.user, timezone.now())}
+        return super().index(request, {**shown, **(extra_context or {})})
