@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from engine.models import EngineSession
 from hubsite.drill.wire import Actor, fetch
 from security import clock, database, services
 from security.models import ServiceAccount, User, Violation
@@ -118,4 +119,5 @@ def local_cast() -> Iterator[LocalCast]:
         yield LocalCast(user, account)
     finally:
         account.delete()
+        EngineSession.objects.filter(name=name).delete()  # or people would read of a lost engine
         user.delete()
