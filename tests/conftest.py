@@ -37,6 +37,24 @@ def records_end_with_the_test(
     database.shutdown()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def signatures_are_secret() -> Iterator[None]:
+    """Whatever this process signs must be found in no log and no database (see tests.leaks)."""
+    from security.signatures import MessageKey  # noqa: PLC0415 - Django's settings come first
+    from tests import leaks  # noqa: PLC0415 - as above
+
+    sign = MessageKey.sign
+
+    def signed(key: MessageKey, **message: Any) -> str:
+        sig = sign(key, **message)
+        leaks.know("a signature", sig)
+        return sig
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MessageKey, "sign", signed)
+        yield
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """PostgreSQL drops no database in use, and its processes end a moment after we close."""

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from tests import leaks
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 MANAGE = CHECKOUT / "manage.py"
 STARTS_WITHIN_S = 60.0
@@ -77,16 +79,26 @@ class LiveHub:
             raise AssertionError(f"the hub did not start:\n{self.output}")
 
     def stop(self) -> int:
-        """SIGTERM, then wait; returns the exit code."""
+        """SIGTERM, then wait; returns the exit code. What it leaves must hold no secret."""
         if self._process is None:
             return 0
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
-            return self._process.wait(STOPS_WITHIN_S)
+            code = self._process.wait(STOPS_WITHIN_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise AssertionError(f"the hub did not stop:\n{self.output}") from None
+        self.search_for_secrets()
+        return code
+
+    def search_for_secrets(self) -> None:
+        """Raises leaks.Found where a secret was printed or stored."""
+        if self._reader is not None:
+            self._reader.join(STOPS_WITHIN_S)
+        secrets = leaks.secrets_of(self.data_dir, self.environ)
+        leaks.search_text("what the hub printed", self.output, secrets)
+        leaks.search_data(self.data_dir, self.environ, secrets)
 
     def kill(self) -> None:
         """SIGKILL: what a crash looks like."""

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
+from tests import leaks
 from tests.live import CHECKOUT, MANAGE, STARTS_WITHIN_S, STOPS_WITHIN_S
 
 __all__ = ["Demo"]
@@ -67,6 +68,9 @@ class Demo:
             self._kill()
             raise AssertionError(f"the demo did not stop:\n{self.output}") from None
         self._reader.join(STOPS_WITHIN_S)
+        hidden = leaks.secrets_of(self.data_dir, {})
+        leaks.search_text("what the demo printed", self.output, hidden)
+        leaks.search_data(self.data_dir, {}, hidden)
         return code
 
     @property

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
+from tests import leaks
 from tests.hostile.raw import Member, Raw
 from tests.live import LiveHub
 
@@ -78,6 +79,7 @@ class Stage:
             *(text.partition(":")[2] or text for text in keys.values()),
             *(who[name] for who in self.cast.values() for name in who if name in SECRET),
         ]
+        leaks.know("a secret of the cast", *self.secrets)
         self.expected: dict[str, Counter[str]] = {}
         self.calm = self.domain()  # the domain's rows as lawful deeds have left them
         self._addresses = (f"10.{a}.{b}.7" for a in range(200) for b in range(250))
