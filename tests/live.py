@@ -107,6 +107,12 @@ class LiveHub:
         self._process.wait()
 
     @property
+    def pid(self) -> int:
+        """Of the process that serves."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """Everything that the process has printed."""
         return "".join(self.lines)
