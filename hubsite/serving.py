@@ -113,6 +113,7 @@ class HubServer(uvicorn.Server):
 
     async def _unless_forced(self, work: Awaitable[None]) -> None:
         ending = asyncio.ensure_future(work)
+        await asyncio.wait([ending], timeout=TICK_S)  # so much for everybody, also in a hurry
         while not ending.done() and not self.force_exit:
             await asyncio.wait([ending], timeout=TICK_S)
 

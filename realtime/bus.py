@@ -11,8 +11,9 @@ import asyncio
 import hashlib
 import logging
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 Message = Mapping[str, Any]
 Listener = Callable[[Message], None]
+
+T = TypeVar("T")
 
 SAFE_TOPIC = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 WAITING = 10_000  # operations of one process waiting for the layer; more are dropped and counted
@@ -38,6 +41,35 @@ def group_name(topic: str) -> str:
     return f"hub.h.{hashlib.blake2b(topic.encode(), digest_size=20).hexdigest()}"
 
 
+class Passage(asyncio.Queue[T]):
+    """A queue whose present content can be waited for. ``join`` waits for an empty one, which a
+    busy process never sees."""
+
+    def __init__(self, maxsize: int) -> None:
+        super().__init__(maxsize)
+        self._entered = self._left = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    def put_nowait(self, item: T) -> None:
+        super().put_nowait(item)
+        self._entered += 1
+
+    def task_done(self) -> None:
+        super().task_done()
+        self._left += 1
+        while self._waiting and self._waiting[0][0] <= self._left:
+            _, passed = self._waiting.popleft()
+            if not passed.done():
+                passed.set_result(None)
+
+    async def passed(self) -> None:
+        """Return when ``task_done`` was said of all that is in it now."""
+        if self._left < self._entered:
+            passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((self._entered, passed))
+            await passed
+
+
 class Bus:
     """Topics of one process. All methods belong to the loop's thread unless they say otherwise."""
 
@@ -48,7 +80,7 @@ class Bus:
         self._layer: Any = get_channel_layer()
         self.shared = not isinstance(self._layer, InMemoryChannelLayer | None)
         self._listeners: dict[str, dict[Listener, None]] = {}
-        self._operations: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(WAITING)
+        self._operations: Passage[tuple[str, Any]] = Passage(WAITING)
         self._unsettled: dict[str, None] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -85,9 +117,8 @@ class Bus:
 
     async def carried(self) -> None:
         """Return when the layer has taken, or lost, all that was published until now."""
-        if self._task is None:
-            return
-        await self._operations.join()
+        if self._task is not None:
+            await self._operations.passed()
 
     def _queue(self, topic: str, envelope: Message | None = None) -> None:
         """To be sent; without an envelope, to be joined or left, whichever is right by then."""

@@ -14,12 +14,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
 import aiohttp
+import engineio.payload
 import orjson
 import socketio
 
 from security.signatures import MessageKey, from_base64url, socket_key, to_base64url
 
 __all__ = ["HubClient", "HubRefused"]
+
+# python-engineio gives up a polling session when more than 16 packets come in one answer; the hub
+# answers a poll with all that waits, as the protocol has it, and bounds it in bytes.
+engineio.payload.Payload.max_decode_packets = 10_000
 
 ANSWER_S: Final = 10.0
 NONCE_BYTES: Final = 18

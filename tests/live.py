@@ -100,6 +100,11 @@ class LiveHub:
         leaks.search_text("what the hub printed", self.output, secrets)
         leaks.search_data(self.data_dir, self.environ, secrets)
 
+    def signal(self, name: str) -> None:
+        """Send a signal, and wait for nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.Signals[name])
+
     def kill(self) -> None:
         """SIGKILL: what a crash looks like."""
         assert self._process is not None

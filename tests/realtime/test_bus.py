@@ -1,6 +1,7 @@
 """The process's one channel on the layer: what it carries, and what when the layer fails."""
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from realtime import bus as module
 from realtime.bus import Bus, group_name
 from tests.realtime.layer import Layer
+
+WITHIN_S = 5.0
 
 
 @pytest.fixture
@@ -167,3 +170,34 @@ def test_two_topics_have_two_names(one: str, other: str) -> None:
     names = {group_name(topic.encode("utf-8", "replace").decode()) for topic in (one, other)}
     same = one.encode("utf-8", "replace") == other.encode("utf-8", "replace")
     assert len(names) == (1 if same else 2)
+
+
+async def test_what_was_published_is_carried_however_much_follows(
+    pair: tuple[Bus, Bus], layer: Layer
+) -> None:
+    heard: list[int] = []
+    pair[1].subscribe("t", lambda message: heard.append(message["number"]))
+    await quiet()
+    numbers = itertools.count()
+
+    async def go_on() -> None:
+        while True:
+            pair[0].publish("t", {"number": next(numbers)})
+            await asyncio.sleep(0)
+
+    babble = asyncio.create_task(go_on())
+    await asyncio.sleep(0)
+    pair[0].publish("t", {"number": -1})
+    async with asyncio.timeout(WITHIN_S):
+        await pair[0].carried()
+        await quiet()
+    babble.cancel()
+    assert -1 in heard
+    await pair[0].carried()
+
+
+async def test_nobody_waits_for_a_bus_that_has_ended(layer: Layer) -> None:
+    bus = Bus("one")
+    bus.publish("t", {})
+    async with asyncio.timeout(WITHIN_S):
+        await bus.carried()
