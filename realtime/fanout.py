@@ -185,7 +185,10 @@ class Fanout:
         first_here = next((room for room in rooms if (namespace, room) in self._rooms), None)
         if first_here == message["room"]:
             members = self._addressees(namespace, rooms, message["without"])
-            self._write(members, message["frames"], volatile=message["volatile"])
+            frames, volatile = message["frames"], message["volatile"]
+            if self._recovery is not None and not volatile:
+                frames = self._recovery.heard(frames)
+            self._write(members, frames, volatile=volatile)
 
 
 def _topic(key: RoomKey) -> str:

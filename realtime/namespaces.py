@@ -67,6 +67,7 @@ class Socket(Generic[S]):
     __slots__ = (
         "__weakref__",
         "connected",
+        "entered",
         "id",
         "namespace",
         "pid",
@@ -81,6 +82,8 @@ class Socket(Generic[S]):
         self.session = session
         self.id = socket_id
         self.rooms: set[str] = set()
+        # When it came into each room, where that is to be remembered over a break.
+        self.entered: dict[str, float] | None = None
         self.connected = False
         self.recovered = False
         self.pid: str | None = None
@@ -118,12 +121,16 @@ class Socket(Generic[S]):
         if self.connected and room not in self.rooms:
             self.rooms.add(room)
             self.session.node.fanout.join(self.namespace.name, room, self)
+            if self.entered is not None:
+                self.entered.setdefault(room, self.session.node.now())
 
     def leave(self, room: str) -> None:
         """Leave a room; harmless when not in it."""
         if room in self.rooms:
             self.rooms.remove(room)
             self.session.node.fanout.leave(self.namespace.name, room, self)
+            if self.entered is not None:
+                self.entered.pop(room, None)
 
     def disconnect(self, *, close: bool = False) -> None:
         """End this membership from our side; the connection stays open, unless ``close``."""
@@ -163,9 +170,13 @@ class Namespace(Generic[S]):
         """Who this is, once authorized: only the same may take up a broken session."""
         return None
 
-    def restore(self, socket: Socket[S], state: S) -> None:
-        """A broken session goes on: take over its state, by default all of it."""
-        socket.state = state
+    def keep(self, socket: Socket[S]) -> Any:  # noqa: ANN401 - whatever restore takes
+        """What a broken session goes on with; JSON, where processes share the recovery."""
+        return socket.state
+
+    def restore(self, socket: Socket[S], kept: Any) -> None:  # noqa: ANN401 - as keep
+        """A broken session goes on: take over what was kept, by default all its state."""
+        socket.state = kept
 
     async def joined(self, socket: Socket[S]) -> None:
         """The CONNECT reply has been sent; emit what the client should see first."""

@@ -99,6 +99,8 @@ class Node:
         self.bus.start()
         if self._relay is not None:
             self._relay.start()
+        if self.recovery is not None:
+            self.recovery.bind(self)
         for each in (*self._companions, *self.namespaces.values()):
             each.bind(self)
 
@@ -198,6 +200,8 @@ class Node:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CARRIED_S):
                 await self.bus.carried()
+        if self.recovery is not None:
+            await self.recovery.aclose()
         await self.bus.stop()
 
     async def _finish_background(self) -> None:

@@ -10,15 +10,25 @@ one breaks, so that an overheard private id is worth nothing afterwards.
 
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from realtime.protocol import CloseReason, Frame, Frames, socketio
 
-__all__ = ["RECOVERABLE", "Break", "MemoryRecovery", "Recovery", "RecoveryLimits", "wish"]
+if TYPE_CHECKING:  # the node is handed in
+    from realtime.node import Node
 
-EVERYONE: Final = ""  # as in realtime.fanout
+__all__ = [
+    "RECOVERABLE",
+    "Break",
+    "MemoryRecovery",
+    "Missable",
+    "Recovery",
+    "RecoveryLimits",
+    "wish",
+]
+
 # Whoever leaves by intent, on either side, does not come back to the same session.
 RECOVERABLE: Final = frozenset(
     {
@@ -34,7 +44,7 @@ RECOVERABLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryLimits:
-    """How long a break may last, and how many events and broken sessions are kept."""
+    """How long a break may last, and how many events, bytes and broken sessions are kept."""
 
     # ``maxDisconnectionDuration`` of the Node server is two minutes as well.
     break_s: float = 120.0
@@ -43,39 +53,50 @@ class RecoveryLimits:
     sessions: int = 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Break:
-    """A membership that broke off at a time; ``identity`` is who may take it up."""
-
-    pid: str
-    sid: str
-    namespace: str
-    rooms: frozenset[str]
-    identity: Hashable
-    state: Any
-    at: float
-
-
 @dataclass(frozen=True, slots=True)
-class _Event:
+class Missable:
     """An event that somebody may have missed."""
 
     namespace: str
     rooms: Collection[str]
     without: Collection[str]
     frames: Frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """A membership that broke off at a time; ``identity`` is who may take it up.
+
+    ``rooms`` are all it was in, that of everybody and its own included, each with the time at which
+    it came in: what was sent there before is none of its business.
+    """
+
+    pid: str
+    sid: str
+    namespace: str
+    rooms: Mapping[str, float]
+    identity: Hashable
+    state: Any
     at: float
 
-    def was_for(self, gone: Break) -> bool:
-        mine = gone.rooms | {gone.sid, EVERYONE}
-        reached = not mine.isdisjoint(self.rooms) and mine.isdisjoint(self.without)
-        return reached and self.namespace == gone.namespace
+    def missed(self, event: Missable, *, at: float) -> bool:
+        """Whether an event that was sent at a time was for it."""
+        never = float("inf")
+        reached = any(at >= self.rooms.get(room, never) for room in event.rooms)
+        excepted = any(room in self.rooms for room in event.without)
+        return reached and not excepted and event.namespace == self.namespace
 
 
 class Recovery(Protocol):
     """Where events and breaks are kept. ``shared`` means by all processes of a site."""
 
     shared: bool
+
+    def bind(self, node: "Node") -> None:
+        """The process is up."""
+
+    async def aclose(self) -> None:
+        """The process ends; all its memberships have broken off."""
 
     def record(
         self,
@@ -88,13 +109,19 @@ class Recovery(Protocol):
     ) -> Frames:
         """Keep an event; returns it encoded, with its offset as last argument."""
 
+    def heard(self, frames: Collection[Frame]) -> Collection[Frame]:
+        """An event of another process, as this one sends it to its members."""
+
     def keep(self, gone: Break) -> None:
         """Keep a membership that broke off."""
 
     async def take(
         self, pid: str, offset: str, *, namespace: str, identity: Hashable, now: float
     ) -> tuple[Break, Sequence[Frame]] | None:
-        """Take a membership up, once, with the frames it missed; None if that cannot be."""
+        """Take a membership up, once, with the frames it missed; None if that cannot be.
+
+        The caller enters the rooms at once, before the loop turns: what is sent after is not here.
+        """
 
 
 class MemoryRecovery:
@@ -105,10 +132,20 @@ class MemoryRecovery:
     def __init__(self, limits: RecoveryLimits | None = None) -> None:
         self._limits = limits or RecoveryLimits()
         self._epoch = secrets.token_urlsafe(6)
-        self._events: deque[_Event] = deque()
+        self._events: deque[tuple[Missable, float]] = deque()  # each with its time
         self._first = 0  # the serial number of the oldest event kept
         self._size = 0
         self._breaks: OrderedDict[str, Break] = OrderedDict()
+
+    def bind(self, node: "Node") -> None:
+        """As ``Recovery.bind``: there is nobody to speak with."""
+
+    async def aclose(self) -> None:
+        """As ``Recovery.aclose``: what it knows ends with the process."""
+
+    def heard(self, frames: Collection[Frame]) -> Collection[Frame]:
+        """As ``Recovery.heard``: there are no other processes."""
+        return frames
 
     def record(
         self,
@@ -122,7 +159,8 @@ class MemoryRecovery:
         """Keep an event. Raises what ``socketio.encode_event`` raises."""
         offset = f"{self._epoch}.{self._first + len(self._events)}"
         frames = socketio.encode_event(namespace, [*args, offset])
-        self._events.append(_Event(namespace, tuple(rooms), tuple(without), frames, now))
+        event = Missable(namespace, tuple(rooms), tuple(without), frames)
+        self._events.append((event, now))
         self._size += _size(frames)
         self._forget_events(now)
         return frames
@@ -144,7 +182,9 @@ class MemoryRecovery:
             return None
         del self._breaks[pid]
         events = list(self._events)[start:]
-        return gone, [frame for event in events if event.was_for(gone) for frame in event.frames]
+        return gone, [
+            frame for event, at in events if gone.missed(event, at=at) for frame in event.frames
+        ]
 
     def _after(self, offset: str) -> int | None:
         """Where the events after that offset begin; None if it is none of those kept."""
@@ -163,9 +203,9 @@ class MemoryRecovery:
         while (
             len(events) > limits.events
             or self._size > limits.size
-            or now - events[0].at > limits.break_s
+            or now - events[0][1] > limits.break_s
         ):
-            self._size -= _size(events.popleft().frames)
+            self._size -= _size(events.popleft()[0].frames)
             self._first += 1
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from realtime.enginesessions import EngineSession, Routes
+from realtime.fanout import EVERYONE
 from realtime.handshake import Handshake
 from realtime.namespaces import ConnectionRefused, Result, Socket, is_awaitable
 from realtime.protocol import (
@@ -244,9 +245,7 @@ class Session(EngineSession):
                 self.node.recovery.keep(gone)
             self._say_left(socket, self.closed.reason)
             return
-        self._enter(socket)
-        for room in gone.rooms if gone is not None else ():
-            socket.join(room)
+        self._enter(socket, gone)
         await namespace.joined(socket)
 
     async def _recover(self, socket: Socket[Any], auth: dict[str, Any] | None) -> Break | None:
@@ -271,12 +270,19 @@ class Session(EngineSession):
         self.connection.send_encoded(missed)  # before the reply: the client keeps them till then
         return gone
 
-    def _enter(self, socket: Socket[Any]) -> None:
+    def _enter(self, socket: Socket[Any], gone: Break | None) -> None:
         name = socket.namespace.name
+        if gone is not None:
+            socket.entered = dict(gone.rooms)
+        elif self.node.recovery is not None:
+            socket.entered = dict.fromkeys([EVERYONE, socket.id], self.node.now())
         self.connection.accept(name, socket.id, socket.pid)
         self.sockets[name] = socket
         socket.connected = True
         self.node.fanout.arrive(name, socket)
+        for room in gone.rooms if gone is not None else ():
+            if room not in {EVERYONE, socket.id}:
+                socket.join(room)
         self.flush()
         self.node.policy.proved(self)
 
@@ -303,9 +309,9 @@ class Session(EngineSession):
                     pid=pid,
                     sid=socket.id,
                     namespace=namespace.name,
-                    rooms=frozenset(socket.rooms),
+                    rooms=dict(socket.entered or {}),
                     identity=namespace.identity(socket),
-                    state=socket.state,
+                    state=namespace.keep(socket),
                     at=self.node.now(),
                 )
             )

@@ -2,17 +2,14 @@
 
 A store in memory answers at once; one that asks elsewhere may answer with an awaitable instead. A
 store whose other processes cannot be reached decides with what this process knows, where that is
-safe, and says that it cannot where it is not::
-
-    OverflowError            what floors below take as "not now": they do not know this one
-    |-- StoreFull            the store is at its bound: refuse, and forget nothing
-    '-- StateUnreachable     the other processes' part cannot be asked: refuse, and try again later
+safe, and says that it cannot where it is not (``realtime.state.errors``).
 """
 
 from collections.abc import Awaitable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
+from realtime.state.errors import StateUnreachable, StoreFull
 from security.throttle import Attempts
 
 __all__ = [
@@ -25,28 +22,6 @@ __all__ = [
     "StateUnreachable",
     "StoreFull",
 ]
-
-
-class StoreFull(OverflowError):
-    """A store holds as much as it may. Nothing was stored, and nothing was forgotten for it."""
-
-    def __init__(self, store: str, capacity: int) -> None:
-        self.store, self.capacity = store, capacity
-        super().__init__(store, capacity)
-
-    def __str__(self) -> str:
-        return f"the {self.store} store holds {self.capacity} entries, as many as it may"
-
-
-class StateUnreachable(OverflowError):
-    """The state that processes share cannot be asked at the moment; nothing was decided."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
-
-    def __str__(self) -> str:
-        return f"the shared state cannot be reached: {self.reason}"
 
 
 class NonceStore(Protocol):

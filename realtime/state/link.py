@@ -21,8 +21,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
+from realtime.state.errors import StateUnreachable
 from realtime.state.health import Health
-from realtime.state.interface import StateUnreachable
 
 __all__ = ["KEY_PREFIX", "Link", "Reply", "Script", "Threads"]
 

@@ -1,5 +1,10 @@
-"""Connection state recovery: what a short break missed, once, for the same client only."""
+"""Connection state recovery: what a short break missed, once, for the same client only.
 
+What a server promises, with the recovery in memory and on Redis; then the one in memory by itself.
+"""
+
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,9 +13,11 @@ import pytest
 
 from realtime.namespaces import Namespace, Socket
 from realtime.protocol import socketio
-from realtime.recovery import Break, MemoryRecovery, RecoveryLimits
+from realtime.recovery import Break, MemoryRecovery, Missable, Recovery, RecoveryLimits
+from realtime.redisrecovery import RedisRecovery
 from realtime.server import Server
-from tests.realtime.asgi import WebSocket, connect, join, settle
+from tests.realtime.asgi import WebSocket, clocked, connect, join, settle
+from tests.services import RedisServer
 
 
 class Room(Namespace[dict[str, Any]]):
@@ -38,8 +45,18 @@ def room() -> Room:
 
 
 @pytest.fixture
-async def server(room: Room) -> AsyncIterator[Server]:
-    server = Server(namespaces=[room], recovery=MemoryRecovery())
+def in_memory() -> Recovery:
+    return MemoryRecovery()
+
+
+@pytest.fixture
+def on_redis(redis_server: RedisServer) -> Recovery:
+    return RedisRecovery(redis_server.url)
+
+
+@pytest.fixture(params=["in_memory", "on_redis"])
+async def server(room: Room, request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    server = Server(namespaces=[room], recovery=request.getfixturevalue(request.param))
     yield server
     await server.shutdown(deadline_s=0)
 
@@ -86,6 +103,52 @@ async def test_missed_events_come_first_then_the_same_ids_rooms_and_state(
         assert (back.recovered, back.rooms, back.state["note"]) == (True, {"lobby"}, "kept")
         room.broadcast(["lobby"], "live")
         assert str(await socket.next()).startswith('42["live",')
+
+
+async def test_what_was_sent_to_a_room_before_it_was_entered_is_not_sent_again(
+    server: Server, room: Room
+) -> None:
+    node, clock = clocked(server)
+    node.fanout._now = clock.time
+    if isinstance(server.recovery, RedisRecovery):
+        ahead = time.time() - clock.now
+        server.recovery._clock = lambda: clock.now + ahead
+    reply, offset = await break_off(server, room)
+    async with connect(server) as socket:
+        await enter(socket, pid=reply["pid"], offset=offset)
+        room.broadcast(["late"], "before")
+        clock.push(10)
+        room.sockets[-1].join("late")
+        room.sockets[-1].join("left")
+        room.sockets[-1].leave("left")
+        room.broadcast(["late"], "after")
+        await socket.next()
+    room.broadcast(["left"], "of a room that was left")
+    async with connect(server) as socket:
+        _, missed = await enter(socket, pid=reply["pid"], offset=offset)
+        assert [event for event, _ in missed] == ["after"]
+
+
+async def test_of_two_that_take_it_up_at_once_one_gets_it(server: Server, room: Room) -> None:
+    reply, offset = await break_off(server, room)
+    async with connect(server) as first, connect(server) as second:
+        replies = await asyncio.gather(
+            *(enter(each, pid=reply["pid"], offset=offset) for each in (first, second))
+        )
+        assert [said for said, _ in replies].count(reply) == 1
+
+
+async def test_binary_events_are_missed_and_sent_again_like_others(
+    server: Server, room: Room
+) -> None:
+    reply, offset = await break_off(server, room)
+    room.broadcast(["lobby"], "bytes", b"\x00\x1e\xff", {"deep": [b"\x01"]})
+    async with connect(server) as socket:
+        await socket.next()
+        socket.send("40" + orjson.dumps({"pid": reply["pid"], "offset": offset}).decode())
+        assert str(await socket.next()).startswith('452-["bytes",{"_placeholder":true,"num":0},')
+        assert [await socket.next(), await socket.next()] == [b"\x00\x1e\xff", b"\x01"]
+        assert orjson.loads(str(await socket.next())[2:]) == reply
 
 
 async def test_a_session_is_taken_up_once(server: Server, room: Room) -> None:
@@ -157,15 +220,16 @@ async def test_it_is_off_by_default(room: Room) -> None:
 
 
 async def test_among_several_processes_a_memory_of_one_restores_nobody(
-    server: Server, room: Room, monkeypatch: pytest.MonkeyPatch
+    room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    server = Server(namespaces=[room], recovery=MemoryRecovery())
     monkeypatch.setattr("realtime.bus.InMemoryChannelLayer", type("Other", (), {}))
     monkeypatch.setattr("realtime.bus.get_channel_layer", object)
     monkeypatch.setattr("realtime.bus.Bus.start", lambda _self: None)
     assert server.node().recovery is None
 
 
-# The store
+# The one in memory
 
 
 def gone(number: int = 0, at: float = 0.0) -> Break:
@@ -173,7 +237,7 @@ def gone(number: int = 0, at: float = 0.0) -> Break:
         pid=f"p{number}",
         sid="s",
         namespace="/",
-        rooms=frozenset(),
+        rooms={"r": 0.0},
         identity=None,
         state=None,
         at=at,
@@ -233,6 +297,33 @@ async def test_another_epochs_offset_is_unknown() -> None:
     record(store)
     store.keep(gone())
     assert not await take(store, record(before))
+
+
+@pytest.mark.parametrize(
+    ("rooms", "without", "at", "missed"),
+    [
+        (["r"], [], 10.0, True),
+        (["q", "r"], [], 10.0, True),
+        (["q"], [], 10.0, False),
+        (["r"], ["s"], 10.0, False),
+        (["r"], ["q"], 10.0, True),
+        (["r"], [], 9.9, False),
+    ],
+)
+def test_a_break_missed_what_was_for_its_rooms(
+    rooms: list[str], without: list[str], at: float, missed: bool
+) -> None:
+    broken = Break(
+        pid="p",
+        sid="s",
+        namespace="/",
+        rooms={"r": 10.0, "s": 5.0},
+        identity=None,
+        state=None,
+        at=20.0,
+    )
+    assert broken.missed(Missable("/", rooms, without, ("",)), at=at) is missed
+    assert not broken.missed(Missable("/x", rooms, without, ("",)), at=at)
 
 
 async def test_the_frames_are_events_as_ever() -> None:
