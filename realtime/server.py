@@ -5,6 +5,7 @@
     application = ProtocolTypeRouter({
         "http": URLRouter([path("socket.io/", server.http), pages]),
         "websocket": URLRouter([path("socket.io/", server.websocket)]),
+        "lifespan": server.lifespan,
     })
 
 ``Chat`` is a ``Namespace`` (see ``realtime.namespaces``). Any Socket.IO client of protocol 5 can
@@ -20,6 +21,7 @@ from realtime.consumers import WebSocketConsumer
 from realtime.cors import Cors
 from realtime.enginesessions import EngineSession
 from realtime.handshake import Handshake
+from realtime.lifespan import Lifespan
 from realtime.namespaces import Namespace
 from realtime.node import Companion, Node
 from realtime.outbox import OutboxLimits
@@ -35,13 +37,16 @@ __all__ = ["Server"]
 class Server:
     """Namespaces, limits and a policy, mounted as the ASGI applications ``http`` and ``websocket``.
 
+    The third one, ``lifespan``, says goodbye when the process ends; it is optional.
+
     ``namespaces``      the only ones that clients may join, one instance each
     ``limits``          the numbers of the wire: heartbeat, payload, connect and upgrade timeouts
     ``outbox_limits``   how much may wait for a client that does not read: then it is closed 4410
     ``inbox_limit``     events that may wait behind a handler; more are ``throttled``, not handled
     ``policy``          who may open a transport and how fast it may speak; by default everybody
     ``cors``            pages of other origins that may poll; by default none
-    ``recovery``        connection state recovery, for instance ``MemoryRecovery()``; by default off
+    ``recovery``        connection state recovery: ``MemoryRecovery()`` for one process, or
+                        ``RedisRecovery(url)`` for any number of them; by default off
     ``companions``      what else begins and ends with the process, such as ``Inquiries()``
     ``relay_key``       a secret that all processes of a site share: with it, and a channel layer
                         between them, any process takes any request, behind any round-robin proxy
@@ -72,6 +77,7 @@ class Server:
         self._node: Node | None = None
         self.websocket = WebSocketConsumer.as_asgi(server=self)
         self.http = PollingConsumer.as_asgi(server=self)
+        self.lifespan = Lifespan(self)
 
     @property
     def running(self) -> Node | None:

@@ -1,4 +1,4 @@
-"""The echo server in a process of its own, under uvicorn or under Daphne."""
+"""The echo server, or another application, in a process of its own: uvicorn's or Daphne's."""
 
 import os
 import socket
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["COMMANDS", "running"]
+__all__ = ["COMMANDS", "ECHO", "running"]
 
 ROOT = Path(__file__).parents[2]
-APPLICATION = "tests.conformance.echo_app:application"
+ECHO = "tests.conformance.echo_app:application"
 COMMANDS = {
-    "uvicorn": ("-m", "uvicorn", APPLICATION, "--log-level", "warning", "--port"),
-    "daphne": ("-m", "daphne", APPLICATION, "-v", "0", "-p"),
+    "uvicorn": ("-m", "uvicorn", "--log-level", "warning", "--port"),
+    "daphne": ("-m", "daphne", "-v", "0", "-p"),
 }
 STARTS_WITHIN_S = 30.0
 
@@ -40,16 +40,18 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
             time.sleep(0.05)
         else:
             return
-    pytest.fail("the echo server did not start")
+    pytest.fail("the server did not start")
 
 
 @contextmanager
-def running(command: str, **variables: str) -> Iterator[str]:
-    """The origin of an echo server while it runs."""
+def running(command: str, application: str = ECHO, **variables: str) -> Iterator[str]:
+    """The origin of a server while it runs."""
     port = free_port()
     environment = {key: value for key, value in os.environ.items() if key[:7] != "DJANGO_"}
     process = subprocess.Popen(
-        [sys.executable, *COMMANDS[command], str(port)], cwd=ROOT, env=environment | variables
+        [sys.executable, *COMMANDS[command], str(port), application],
+        cwd=ROOT,
+        env=environment | variables,
     )
     try:
         wait_for(port, process)

@@ -4,10 +4,8 @@ No client is told of it, and no request is likely to meet the process of its ses
 """
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, suppress
-from urllib.parse import urlsplit
+from contextlib import ExitStack
 
 import aiohttp
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from tests.conformance.clients import CURRENT, run
 from tests.conformance.echo_process import running
 from tests.conformance.peers import Peer
+from tests.conformance.proxies import round_robin
 
 PROCESSES = 3
 TIMES = {"ECHO_PING_TIMEOUT_MS": "5000", "ECHO_CONNECT_TIMEOUT_MS": "10000"}
@@ -33,24 +32,8 @@ def processes(redis_url: str) -> Iterator[list[str]]:
 @pytest.fixture
 async def proxy(processes: list[str]) -> AsyncIterator[str]:
     """The proxy's origin."""
-    turns = itertools.cycle(urlsplit(origin).port for origin in processes)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection("127.0.0.1", next(turns))
-        await asyncio.gather(pipe(reader, there[1]), pipe(there[0], writer))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
-
-
-async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carry bytes until either side ends."""
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async with round_robin(processes) as origin:
+        yield origin
 
 
 @pytest.fixture
