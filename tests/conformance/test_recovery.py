@@ -29,14 +29,12 @@ async def test_socket_io_client_recovers_on_another_process(
             said = await asyncio.to_thread(
                 run, "moving.mjs", CURRENT, pytestconfig, PROXY=proxy, ONE=one, TWO=two
             )
-    assert said.pop("heard") == ["seen", *missed(said), "live 1", "live 2"]
-    assert sorted(missed(said)) == ["missed 1", "missed 2", "missed 3"]
+    # Each process tells in order; what two of them say at once may come either way round.
+    assert said["missed"][0] == said["heard"][0] == "seen"
+    assert sorted(said["missed"][1:]) == ["missed 1", "missed 2", "missed 3"]
+    assert said["heard"][:4] == said["missed"]
+    assert sorted(said["heard"][4:]) == ["live 1", "live 2"]
     assert (said["same"], said["recovered"]) == (True, True)
-
-
-def missed(said: dict[str, Any]) -> list[str]:
-    texts: list[str] = said["missed"][1:]
-    return texts
 
 
 async def test_a_client_goes_on_when_its_process_has_been_stopped(
@@ -48,12 +46,12 @@ async def test_a_client_goes_on_when_its_process_has_been_stopped(
             entered(http, two, name="grace") as (grace, _),
             entered(http, one, name="ada") as (ada, reply),
         ):
-            assert await event(ada) == ["welcome", "ada"]
+            assert (await event(ada))[:2] == ["welcome", "ada"]
             await until(grace, "arrived")
             await grace.send('42/chat,["say","seen"]')
             seen = await until(ada, "said")
             await asyncio.to_thread(first.close)  # SIGTERM, and until it has ended
-            assert await until(grace, "gone") == ["gone", "ada", "transport close"]
+            assert (await until(grace, "gone"))[:3] == ["gone", "ada", "transport close"]
             await grace.send('42/chat,["say","missed"]')
             again = {"name": "ada", "pid": reply["pid"], "offset": seen[-1]}
             async with connected(http, two, again) as back:
@@ -87,7 +85,7 @@ async def joined(wire: Wire) -> dict[str, Any]:
 
 
 async def event(wire: Wire) -> list[Any]:
-    """The next event, without its offset."""
+    """The next event, with its offset."""
     frame = str(await wire.next_packet())
     assert frame.startswith("42/chat,"), frame
     args: list[Any] = json.loads(frame.removeprefix("42/chat,"))
