@@ -36,11 +36,8 @@ __all__ = [
 CURRENT: Final = Q(state="completed") | Q(opening=F("build__opening"))
 """The jobs that count for a build now: a failed one of an earlier opening was replaced."""
 
-ONLINE: Final = Q(
-    closed_at__isnull=True,
-    state__in=[EngineSession.State.READY, EngineSession.State.BUSY],
-    capacity__gt=0,
-)
+TAKING_JOBS: Final = frozenset({EngineSession.State.READY.value, EngineSession.State.BUSY.value})
+ONLINE: Final = Q(closed_at__isnull=True, state__in=TAKING_JOBS, capacity__gt=0)
 
 LOST_SHOWN_FOR: Final = timedelta(hours=1)
 
@@ -162,10 +159,15 @@ def engine_status(*, now: datetime | None = None) -> dict[str, object]:
     latest = {session.name: session for session in rows.order_by("connected_at")}
     live = live_jobs_by_engine()
     return {
-        "online": engine_online(),
+        "online": any(_takes_jobs(session) for session in latest.values()),
         "engines": [_engine(latest[name], live.get(latest[name].id, 0)) for name in sorted(latest)],
         "waiting_jobs": Job.objects.filter(state="queued").count(),
     }
+
+
+def _takes_jobs(session: EngineSession) -> bool:
+    """As ``ONLINE``, for a row that was read."""
+    return session.closed_at is None and session.state in TAKING_JOBS and session.capacity > 0
 
 
 def live_jobs_by_engine() -> Mapping[str, int]:

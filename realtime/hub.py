@@ -81,7 +81,9 @@ class HubNamespace(Guarded[HubSeat]):
         self.crowd = Crowd(tell=self._tell_presence, keep_s=settings.disconnect_after_s)
         self.attendance = Attendance(settings, self.crowd, on_silent=self.end_silent)
         self.kicks = Kicks(guard.roster)
-        self._greetings = greetings
+        self._greetings = {
+            event: database.SharedRead(greeting) for event, greeting in greetings.items()
+        }
 
     def bind(self, node: Any) -> None:  # noqa: ANN401 - the Node, as in the base class
         """The process is up."""
@@ -129,7 +131,7 @@ class HubNamespace(Guarded[HubSeat]):
         self.attendance.arrive(socket)
         self.enter(socket, LOBBY)
         for event, greeting in self._greetings.items():
-            socket.emit(event, dict(await database.read(greeting)))
+            socket.emit(event, dict(await greeting()))
 
     async def session_extra(self, socket: Socket[HubSeat]) -> Mapping[str, object]:
         """The person, the heartbeat that is expected, and where the feed is."""

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from django.db import close_old_connections, connection
 
@@ -24,6 +24,7 @@ __all__ = [
     "BoundedExecutor",
     "DatabaseBusy",
     "DatabaseTimedOut",
+    "SharedRead",
     "read",
     "run_on_writer",
     "shutdown",
@@ -98,6 +99,38 @@ async def write(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     may or may not happen. The function makes its own transaction.
     """
     return await _result(writer(), partial(function, *args, **kwargs))
+
+
+class SharedRead(Generic[T]):
+    """One read for all who ask at the same time, as when thousands connect at once.
+
+    Each gets an answer that was read after it had asked: it never joins a read that is under way.
+    Belongs to one event loop.
+    """
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._running: asyncio.Task[T] | None = None
+        self._next: asyncio.Task[T] | None = None
+
+    async def __call__(self) -> T:
+        """Errors as for ``read``. Who is cancelled takes nothing from the others."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._read_after(self._running))
+            self._next.add_done_callback(_look_at)
+        return await asyncio.shield(self._next)
+
+    async def _read_after(self, running: asyncio.Task[T] | None) -> T:
+        if running is not None:
+            await asyncio.wait([running])
+        self._running, self._next = self._next, None  # who comes now needs the one after this
+        return await read(self._function)
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """Spare the log an error that nobody is left to hear of."""
+    if not task.cancelled():
+        task.exception()
 
 
 def writer() -> Executor:

@@ -8,6 +8,7 @@ import pytest
 
 from realtime.actions import Action, ActionType
 from realtime.hub import EVERYBODY, STAFF, user_room
+from security import database
 from security.gate import PayloadRule
 from security.refusals import Refused
 from tests.realtime.guarded import Bench, Peer, settle
@@ -21,7 +22,7 @@ async def test_a_newcomer_is_told_session_then_presence_then_the_greetings(
     make_bench: Callable[..., Bench],
 ) -> None:
     bench = make_bench()
-    bench.hub._greetings = {"engine_status": lambda: {"online": False}}
+    bench.hub._greetings = {"engine_status": database.SharedRead(lambda: {"online": False})}
     peer = await bench.joined()
     names = [frame.split('"')[1] for frame in peer.texts()[2:]]
     assert names == ["session", "presence_state", "engine_status"]

@@ -135,6 +135,43 @@ async def test_a_timeout_of_the_function_itself_stays_its_own() -> None:
         await read(fail)
 
 
+async def test_all_who_ask_while_a_read_is_under_way_share_the_next_one() -> None:
+    asked, gate = [], Gate()
+
+    def count() -> int:
+        asked.append(None)
+        gate()
+        return len(asked)
+
+    shared = database.SharedRead(count)
+    first = asyncio.create_task(shared())
+    await asyncio.to_thread(gate.begun.wait, WAIT_S)
+    others = [asyncio.create_task(shared()) for _ in range(100)]
+    await asyncio.sleep(0)
+    others[0].cancel()
+    gate.open.set()
+    # What was asked after a read had begun is answered by a later one.
+    assert await first == 1
+    assert await asyncio.gather(*others[1:]) == [2] * 99
+    assert others[0].cancelled()
+    assert await shared() == 3
+
+
+async def test_an_error_of_a_shared_read_reaches_all_and_spoils_nothing() -> None:
+    answers = iter([ZeroDivisionError(), 7])
+
+    def answer() -> int:
+        each = next(answers)
+        if isinstance(each, Exception):
+            raise each
+        return each
+
+    shared = database.SharedRead(answer)
+    both = await asyncio.gather(shared(), shared(), return_exceptions=True)
+    assert [type(each) for each in both] == [ZeroDivisionError] * 2
+    assert await shared() == 7
+
+
 def test_it_serves_one_event_loop_after_the_other() -> None:
     for _ in range(3):
         assert asyncio.run(read(divmod, 7, 2)) == (3, 1)
