@@ -81,6 +81,7 @@ class BuildsView(APIView):
     authentication_classes = (BearerAuthentication,)
 
     @extend_schema(
+        operation_id="builds_list",
         parameters=[OpenApiParameter("page", int), OpenApiParameter("page_size", int)],
         responses={200: OBJECT},
     )

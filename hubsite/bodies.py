@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from security import violations
+from security.addresses import client_address, trusted
 from security.refusals import rule
 from security.violations import Incident
 
@@ -72,29 +73,31 @@ class _Counted:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """The request's headers by their canonical names, as Django would show them."""
-    return {
-        name.decode("latin-1").title(): value.decode("latin-1")
-        for name, value in scope.get("headers", ())
-    }
+    """The request's headers by their canonical names; repeated ones are joined, as by Django."""
+    headers: dict[str, str] = {}
+    for name, value in scope.get("headers", ()):
+        key, text = name.decode("latin-1").title(), value.decode("latin-1")
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
+    return headers
 
 
 async def _refuse(scope: Scope, send: Send) -> None:
-    client = scope.get("client")
+    peer, headers = scope.get("client"), _headers(scope)
+    ip = client_address(peer[0] if peer else None, headers.get("X-Forwarded-For"), trusted())
     violations.report(
         Incident(
             kind=CODE,
             code=CODE,
-            ip=client[0] if client else None,
+            ip=ip or None,
             event_type="http",
             detail={"method": scope["method"], "path": scope["path"][:200]},
         )
     )
     body = orjson.dumps({"code": CODE, "message": rule(CODE).message})
-    headers = [
+    head = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),  # the rest of the body is not read
     ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.start", "status": 413, "headers": head})
     await send({"type": "http.response.body", "body": body})

@@ -149,6 +149,18 @@ HTTPS = bool(HUB.allowed_origins) and all(
     origin.startswith("https://") for origin in HUB.allowed_origins
 )
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = HUB.hsts_s if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HUB.hsts_subdomains
+SECURE_HSTS_PRELOAD = HUB.hsts_preload
+# Only a proxy that is trusted can say that a browser came by TLS; without one every page would be
+# redirected to itself. Programs are not redirected: what they sent in clear has been sent.
+SECURE_SSL_REDIRECT = HTTPS and HUB.https_redirect and bool(HUB.trusted_proxies)
+SECURE_REDIRECT_EXEMPT = ["^(api/|healthz$|readyz$|metrics$)"]
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # names below ours, and lists in browsers: only the domain's owner can promise
+    "security.W021",  # that, by HUB_HSTS_SUBDOMAINS and HUB_HSTS_PRELOAD
+    "security.W009",  # wants 50 characters; hub.E002 asks for 32 random bytes, which are 43
+]
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"

@@ -10,6 +10,7 @@ __all__ = ["Denial", "Handshake"]
 # A server that can drop a connection without a closing handshake offers it under this extension
 # of the ASGI scope; without it a peer that never reads can only be abandoned.
 ABORT_EXTENSION = "hub.abort"
+FORWARDED_FOR = "x-forwarded-for"
 # A server with a short way for frames offers a ``realtime.direct.Wire`` under this one.
 DIRECT_EXTENSION = "hub.direct"
 
@@ -43,11 +44,16 @@ class Handshake:
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any]) -> "Handshake":
-        """Read an ASGI scope. Repeated parameters and headers count once, the first one."""
+        """Read an ASGI scope. Repeated parameters and headers count once, the first one.
+
+        Not so X-Forwarded-For: some proxies add a line of their own below the client's.
+        """
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         headers: dict[str, str] = {}
         for name, value in scope.get("headers", ()):
-            headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+            repeated = key in headers and key == FORWARDED_FOR
+            headers[key] = f"{headers[key]}, {text}" if repeated else headers.get(key, text)
         client, extensions = scope.get("client"), scope.get("extensions") or {}
         return cls(
             transport="websocket" if scope["type"] == "websocket" else "polling",

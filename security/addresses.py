@@ -23,7 +23,15 @@ from rest_framework.request import Request
 from security.conf import BadSetting, hub
 from security.detail import network_of
 
-__all__ = ["Network", "address_group", "address_of", "client_address", "networks"]
+__all__ = [
+    "Network",
+    "address_group",
+    "address_of",
+    "client_address",
+    "is_trusted",
+    "networks",
+    "trusted",
+]
 
 Network: TypeAlias = IPv4Network | IPv6Network
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -45,6 +53,12 @@ def client_address(peer: str | None, forwarded: str | None, trusted: Sequence[Ne
     return str(client or "")
 
 
+def is_trusted(peer: str | None, trusted: Sequence[Network]) -> bool:
+    """Whether the other end of a connection is a proxy that may speak for its clients."""
+    address = _address(peer or "")
+    return address is not None and _within(address, trusted)
+
+
 def address_group(address: str) -> str:
     """What limits count by: an IPv4 address, the /64 of an IPv6 address, or ``unknown``."""
     return network_of(address)
@@ -58,13 +72,16 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
 def address_of(request: HttpRequest | Request) -> str:
     """The client's address of a request that Django serves."""
     meta = request.META
-    return client_address(
-        meta.get("REMOTE_ADDR"), meta.get("HTTP_X_FORWARDED_FOR"), _trusted(hub().trusted_proxies)
-    )
+    return client_address(meta.get("REMOTE_ADDR"), meta.get("HTTP_X_FORWARDED_FOR"), trusted())
+
+
+def trusted() -> tuple[Network, ...]:
+    """What ``HUB_TRUSTED_PROXIES`` names."""
+    return _parsed(hub().trusted_proxies)
 
 
 @cache
-def _trusted(texts: tuple[str, ...]) -> tuple[Network, ...]:
+def _parsed(texts: tuple[str, ...]) -> tuple[Network, ...]:
     return networks(texts)
 
 

@@ -64,11 +64,24 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     """How the API document names the tokens of ``security.authentication``."""
 
     target_class = "security.authentication.BearerAuthentication"
-    match_subclasses = True
-    name = "bearer"
+    name = "person"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+class ServiceScheme(BearerScheme):
+    """An engine's token."""
+
+    target_class = "security.authentication.ServiceAuthentication"
+    name = "engine"
+
+
+class AnyBearerScheme(BearerScheme):
+    """Either of them."""
+
+    target_class = "security.authentication.AnyBearerAuthentication"
+    name = "personOrEngine"
 
 
 class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # as above

@@ -109,6 +109,10 @@ def check_deployment(**_asked: Any) -> list[CheckMessage]:  # noqa: ANN401 - Dja
     messages = []
     if not any(os.environ.get(name) for name in KEY_VARIABLES):
         messages.append(_warning("hub.W014", "The hub runs with development keys."))
+    if settings.HUB.allowed_origins and not settings.HUB.trusted_proxies:
+        messages.append(
+            _warning("hub.W016", "Pages have another origin than the hub, but no proxy is trusted.")
+        )
     plain = [origin for origin in settings.HUB.allowed_origins if origin.startswith("http://")]
     if plain:
         messages.append(

@@ -120,6 +120,12 @@ class HubSettings:
     allowed_origins: tuple[str, ...] = limit((), "origins", "Browser origins besides our own.")
     allow_missing_origin: bool = limit(True, "yes or no", "Native clients send no Origin.")
     trusted_proxies: tuple[str, ...] = limit((), "networks", "Peers whose headers count.")
+    https_redirect: bool = limit(
+        True, "yes or no", "Pages asked for in clear are redirected, where TLS ends at our proxy."
+    )
+    hsts_s: int = limit(86_400, "seconds", "Browsers keep to https, where all origins are https.")
+    hsts_subdomains: bool = limit(False, "yes or no", "The promise holds for all names below.")
+    hsts_preload: bool = limit(False, "yes or no", "Browsers may build the promise in.")
     metrics_token: str = limit("", "token", "Bearer for /metrics beyond loopback.")
     stop_notice_s: float = limit(0.0, "seconds", "Not ready for so long before the goodbyes.")
     database_threads: int = limit(8, "threads", "Threads for database work of one process.")

@@ -131,7 +131,7 @@ def faults(keys: Keys) -> Iterator[BadKey]:
             elif len(set(key.secret)) < KEY_BYTES // 4 or _is_text(key.secret):
                 yield WeakKey(variable, f"key {key.kid} is a template, not random bytes")
     secrets_in_use = [key.secret for ring in rings.values() for key in ring]
-    secrets_in_use.append(keys.django.encode())
+    secrets_in_use.append(_bytes_of(keys.django))
     if len(set(secrets_in_use)) != len(secrets_in_use):
         yield ReusedKey("HUB_MASTER_KEYS", "shares a key with another purpose")
 
@@ -155,6 +155,15 @@ def _key(variable: str, text: str) -> Key:
     except BadBase64Url:
         raise BadKey(variable, f"key {kid} is not base64url") from None
     return Key(kid, secret)
+
+
+def _bytes_of(text: str) -> bytes:
+    """What a text stands for: the key that it encodes, or itself."""
+    try:
+        decoded = from_base64url(text.rstrip("="))
+    except BadBase64Url:
+        return text.encode()
+    return decoded if len(decoded) == KEY_BYTES else text.encode()
 
 
 def _is_text(secret: bytes) -> bool:

@@ -15,6 +15,8 @@ NAMES = (
     "CSRF_COOKIE_SECURE",
     "DATABASES",
     "CHANNEL_LAYERS",
+    "SECURE_SSL_REDIRECT",
+    "SECURE_HSTS_SECONDS",
 )
 PROGRAM = f"""
 import json
@@ -48,6 +50,22 @@ def test_cookies_are_secure_where_browsers_see_https(tmp_path: Path) -> None:
 @pytest.mark.parametrize("origins", ["", "http://localhost:3000", "https://a.example,http://b"])
 def test_cookies_work_over_plain_http_where_somebody_needs_it(tmp_path: Path, origins: str) -> None:
     assert settings_of(tmp_path, HUB_ALLOWED_ORIGINS=origins)["SESSION_COOKIE_SECURE"] is False
+
+
+@pytest.mark.parametrize(
+    ("origins", "proxies", "redirect", "hsts_s"),
+    [
+        ("https://hub.example", "10.0.0.1", True, 86_400),
+        ("https://hub.example", "", False, 86_400),  # nobody could say that a browser uses TLS
+        ("http://hub.example", "10.0.0.1", False, 0),
+        ("", "10.0.0.1", False, 0),
+    ],
+)
+def test_pages_move_to_tls_where_browsers_have_it_and_a_proxy_can_say_so(
+    tmp_path: Path, origins: str, proxies: str, redirect: bool, hsts_s: int
+) -> None:
+    settings = settings_of(tmp_path, HUB_ALLOWED_ORIGINS=origins, HUB_TRUSTED_PROXIES=proxies)
+    assert (settings["SECURE_SSL_REDIRECT"], settings["SECURE_HSTS_SECONDS"]) == (redirect, hsts_s)
 
 
 def test_sqlite_waits_for_its_lock_from_the_start_of_a_transaction(tmp_path: Path) -> None:

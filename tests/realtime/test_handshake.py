@@ -18,6 +18,11 @@ def test_what_is_repeated_counts_once_the_first_time() -> None:
     assert (facts.query, facts.origin, facts.host) == ({"a": "1", "b": ""}, "x", "h")
 
 
+def test_forwarded_addresses_are_joined_for_the_nearest_proxy_adds_the_last_line() -> None:
+    lines = [("X-Forwarded-For", "6.6.6.6"), ("x-forwarded-for", "203.0.113.9, 10.0.0.1")]
+    assert read(headers=lines).headers["x-forwarded-for"] == "6.6.6.6, 203.0.113.9, 10.0.0.1"
+
+
 def test_what_is_not_said_is_none_or_empty() -> None:
     facts = read(client=None, extensions=None)
     assert (facts.peer, facts.origin, facts.host, facts.abort) == (None, None, "", None)

@@ -11,6 +11,7 @@ from django.db import DatabaseError
 from security import checks, services
 from security.keys import Key, KeyRing, Keys
 from security.models import ServiceAccount
+from security.signatures import to_base64url
 
 FIRST, SECOND, THIRD = (bytes(range(start, start + 32)) for start in (0, 1, 2))
 DJANGO = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -47,6 +48,7 @@ def test_the_checks_are_registered() -> None:
         (keys(jwt=bytes(32)), ["hub.E002", "hub.E001"]),
         (keys(jwt=b"change-me-change-me-change-me-32"), ["hub.E002", "hub.E001"]),
         (keys(jwt=FIRST), ["hub.E003", "hub.E001"]),
+        (keys(to_base64url(FIRST)), ["hub.E003", "hub.E001"]),
     ],
 )
 def test_keys_that_are_missing_weak_or_used_twice(
@@ -163,4 +165,6 @@ def test_what_only_a_deployment_is_told(monkeypatch: pytest.MonkeyPatch, setting
     monkeypatch.delenv("HUB_MASTER_KEYS")
     origins = ("http://a.example", "https://b.example")
     settings.HUB = dataclasses.replace(settings.HUB, allowed_origins=origins)
+    assert ids(checks.check_deployment()) == ["hub.W014", "hub.W016", "hub.W015"]
+    settings.HUB = dataclasses.replace(settings.HUB, trusted_proxies=("10.0.0.1",))
     assert ids(checks.check_deployment()) == ["hub.W014", "hub.W015"]
