@@ -12,7 +12,7 @@ from security.addresses import Network, is_trusted
 __all__ = ["ForwardedScheme"]
 
 Scope = dict[str, Any]
-App = Callable[[Scope, Any, Any], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
 
 HEADER: Final = b"x-forwarded-proto"
 ENCRYPTED: Final = {"http": "https", "websocket": "wss"}

@@ -70,14 +70,14 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
 
-class ServiceScheme(BearerScheme):
+class ServiceScheme(BearerScheme):  # type: ignore[no-untyped-call]  # as above
     """An engine's token."""
 
     target_class = "security.authentication.ServiceAuthentication"
     name = "engine"
 
 
-class AnyBearerScheme(BearerScheme):
+class AnyBearerScheme(BearerScheme):  # type: ignore[no-untyped-call]  # as above
     """Either of them."""
 
     target_class = "security.authentication.AnyBearerAuthentication"

@@ -15,7 +15,7 @@ from security.signatures import MessageKey, from_base64url, socket_key, to_base6
 from tests import leaks
 
 ADDRESS = "/socket.io/?EIO=4&transport=websocket"
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 CLIENT_NONCE = b"c" * 32
 
 
@@ -47,6 +47,7 @@ class Raw:
             additional_headers=self.headers,
             compression=options.pop("compression", None),
             ping_interval=None,
+            open_timeout=DEADLINE_S,
             max_size=None,
             proxy=None,
             **options,
