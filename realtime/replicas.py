@@ -83,7 +83,7 @@ class Replica:
     serial: int | None = None
     rooms: dict[str, dict[str, Member]] = field(default_factory=dict)
     _parts: list[Row] = field(default_factory=list)
-    _next_part: int = 0
+    _next_part: tuple[int, int] = (0, 0)  # of the state with that serial
 
     def hear_news(self, message: Mapping[str, Any]) -> list[Change]:
         """Take news; what they change here."""
@@ -93,22 +93,20 @@ class Replica:
             if missed < 0:
                 return []  # a state that was asked for knew it already
             self.serial = None if missed else serial
-        self._next_part = 0
         return self._set([_change(row) for row in rows])
 
     def hear_state(self, message: Mapping[str, Any]) -> list[Change]:
         """Take a part of everything; with the last part, what it changes here."""
-        if message["part"] == 0:
-            self._parts, self._next_part = [], 0
-        if message["part"] != self._next_part:
-            self._next_part = 0  # a part is missing: it has to be asked for again
-            return []
+        serial, part = message["serial"], message["part"]
+        if part == 0:
+            self._parts = []
+        elif (serial, part) != self._next_part:
+            return []  # a part is missing: all will be asked for again
         self._parts += message["rows"]
-        self._next_part += 1
-        if self._next_part < message["parts"]:
+        self._next_part = serial, part + 1
+        if part + 1 < message["parts"]:
             return []
-        self.serial, self._next_part = message["serial"], 0
-        rows, self._parts = self._parts, []
+        rows, self._parts, self.serial = self._parts, [], serial
         return self._replace([_change(row) for row in rows])
 
     def forget(self) -> list[Change]:
