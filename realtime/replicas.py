@@ -74,11 +74,12 @@ class Bulletin:
 class Replica:
     """What another process shows, as far as it was heard. ``serial`` is None after a gap.
 
-    ``alive_at`` is when it last gave a sign of life, ``asked_at`` when it was last asked for
-    everything; both in the caller's seconds.
+    ``heard_at`` is when it last spoke, ``listed_at`` when it was last among the living, and
+    ``asked_at`` when it was last asked for everything; all in the caller's seconds.
     """
 
-    alive_at: float
+    heard_at: float
+    listed_at: float
     asked_at: float = float("-inf")
     serial: int | None = None
     rooms: dict[str, dict[str, Member]] = field(default_factory=dict)
@@ -161,7 +162,8 @@ class Replicas:
 
     def hear(self, message: Mapping[str, Any], now: float) -> list[Change]:
         """Take news or a part of a state; what they change."""
-        copy = self._seen(message["process"], now)
+        copy = self._copy_of(message["process"], now)
+        copy.heard_at = now
         if message["kind"] == "state":
             return copy.hear_state(message)
         return copy.hear_news(message)
@@ -175,13 +177,17 @@ class Replicas:
         ``certain`` while a living process may not have been able to renew its lease yet.
         """
         for process in living or ():
-            self._seen(process, now)
+            self._copy_of(process, now).listed_at = now
         for process, copy in list(self._copies.items()):
-            silent_s = now - copy.alive_at
-            listed_out = certain and living is not None and silent_s >= self._lease_s
-            if listed_out or silent_s >= self._keep_s:
+            if self._is_dead(copy, now, certain=certain and living is not None):
                 del self._copies[process]
                 yield process, copy.forget()
+
+    def _is_dead(self, copy: Replica, now: float, *, certain: bool) -> bool:
+        silent_s, unlisted_s = now - copy.heard_at, now - copy.listed_at
+        if certain and unlisted_s > 0 and silent_s >= self._lease_s:
+            return True
+        return min(silent_s, unlisted_s) >= self._keep_s
 
     def to_ask(self, now: float) -> list[str]:
         """Those of whom something was missed, and who have not just been asked; now they are."""
@@ -200,11 +206,10 @@ class Replicas:
             for share in copy.rooms.get(room, {}).values():
                 yield process, share
 
-    def _seen(self, process: str, now: float) -> Replica:
+    def _copy_of(self, process: str, now: float) -> Replica:
         copy = self._copies.get(process)
         if copy is None:
-            copy = self._copies[process] = Replica(alive_at=now)
-        copy.alive_at = now
+            copy = self._copies[process] = Replica(heard_at=now, listed_at=now)
         return copy
 
 

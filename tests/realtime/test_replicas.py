@@ -128,9 +128,11 @@ def look(copies: Replicas, now: float, *living: str, certain: bool = True) -> li
 def test_a_process_without_lease_and_voice_is_dead_with_all_it_showed() -> None:
     copies = replicas()
     copies.hear(state(1, ADA_ROW), 0.0)
-    assert look(copies, 1.0, "n1") == []
-    assert look(copies, 1.0 + LEASE_S - 0.1) == []
-    [(process, changes)] = copies.look((), certain=True, now=1.0 + LEASE_S)
+    assert look(copies, LEASE_S + 1, "n1") == []
+    copies.hear(news(1), LEASE_S + 1)
+    assert look(copies, 2 * LEASE_S, "n1") == []
+    assert look(copies, 2 * LEASE_S + 0.9) == []
+    [(process, changes)] = copies.look((), certain=True, now=2 * LEASE_S + 1)
     assert (process, changes) == ("n1", [Change("lobby", "1", None)])
     assert (len(copies), seen(copies)) == (0, {})
 
@@ -148,6 +150,13 @@ def test_nobody_is_dead_while_leases_are_being_renewed_again() -> None:
     assert look(copies, 50.0, certain=False) == []
 
 
+def test_a_lease_without_voice_is_alive() -> None:
+    copies = replicas()
+    copies.hear(state(1, ADA_ROW), 0.0)
+    assert look(copies, KEEP_S - 1, "n1") == []
+    assert list(copies.look(None, certain=False, now=KEEP_S + 1)) == []
+
+
 def test_who_cannot_be_asked_about_is_dead_in_the_end() -> None:
     copies = replicas()
     copies.hear(state(1, ADA_ROW), 0.0)
@@ -162,7 +171,7 @@ def test_one_who_was_never_heard_of_is_asked() -> None:
 
 
 def test_forgetting_leaves_nothing() -> None:
-    copy = Replica(alive_at=0.0)
+    copy = Replica(heard_at=0.0, listed_at=0.0)
     copy.hear_state(state(1, ADA_ROW, ["garden", *ADA_ROW[1:]]))
     assert len(copy.forget()) == 2
     assert copy.rooms == {}
@@ -230,8 +239,8 @@ class Hub:
             self.tell(process, process.bulletin.ask(), to=other)
 
     def calm_down(self) -> None:
-        """Nothing is lost any more; the dead are known, and everybody pulses twice."""
-        for _ in range(2):
+        """Nothing is lost any more; the dead are known, and everybody pulses thrice."""
+        for _ in range(3):
             self.now += LEASE_S
             names = {each.name for each in self.members}
             for process in self.members:
