@@ -9,6 +9,7 @@ import pytest
 
 from realtime.client import HubRefused
 from realtime.processes import LEASE_S, RENEW_S
+from tests.services import RedisServer
 from tests.sites import PATIENCE_S, Guest, Site
 from tests.waiting import soon
 
@@ -21,7 +22,6 @@ SETTINGS = {
     "HUB_ROOMS_PER_SOCKET": "3",
 }
 BOUND_S = DISCONNECT_AFTER_S + 10.0  # docs/operations.md: what is promised of ghosts
-SOON_TOLD_S = LEASE_S + 3 * RENEW_S  # what it takes where Redis can be asked
 PEOPLE = ("ada", "grace", "linus", "admin")
 
 
@@ -181,13 +181,9 @@ async def test_who_goes_with_a_killed_process_is_gone_within_the_bound(
     await asyncio.gather(*(each.sees(grace=2, ada=2) for each in watchers))
     await asyncio.to_thread(site.at(2).kill)
     killed_at = time.monotonic()
-    if not site.several:
-        await asyncio.to_thread(site.at(2).start)
-        watchers = [await Guest.enter(stack, site.at(number), "grace") for number in range(2)]
+    watchers = await survivors(site, stack, watchers)
     await asyncio.gather(*(each.sees(grace=2, within_s=BOUND_S) for each in watchers))
     assert time.monotonic() - killed_at < BOUND_S
-    if site.several:
-        await asyncio.to_thread(site.at(2).start)
     returned = [await Guest.enter(stack, site.at(number), "ada") for number in range(4)]
     await asyncio.gather(*(each.sees(grace=2, ada=4) for each in (*watchers, *returned)))
 
@@ -195,13 +191,47 @@ async def test_who_goes_with_a_killed_process_is_gone_within_the_bound(
 async def test_who_goes_with_a_stopped_process_is_gone_at_once(
     site: Site, stack: AsyncExitStack
 ) -> None:
-    if not site.several:
-        return
-    watcher = await Guest.enter(stack, site.at(0), "grace")
+    watchers = [await Guest.enter(stack, site.at(number), "grace") for number in range(2)]
     await Guest.enter(stack, site.at(2), "ada")
-    await watcher.sees(grace=1, ada=1)
+    await asyncio.gather(*(each.sees(grace=2, ada=1) for each in watchers))
     await asyncio.to_thread(site.at(2).stop)
     stopped_at = time.monotonic()
-    await watcher.sees(grace=1)
-    assert time.monotonic() - stopped_at < LEASE_S
+    if site.several:
+        await asyncio.gather(*(each.sees(grace=2) for each in watchers))
+        assert time.monotonic() - stopped_at < LEASE_S
+    for watcher in await survivors(site, stack, watchers):
+        await watcher.sees(grace=2)
+
+
+async def survivors(site: Site, stack: AsyncExitStack, guests: list[Guest]) -> list[Guest]:
+    """The process comes back; those whose process it was come back to it."""
     await asyncio.to_thread(site.at(2).start)
+    if site.several:
+        return guests
+    return [await Guest.enter(stack, site.at(0), "grace") for _ in guests]
+
+
+@pytest.mark.parametrize("site", ["three"], indirect=True)
+async def test_an_outage_of_redis_closes_nobody_and_what_it_swallowed_is_made_up_for(
+    site: Site, stack: AsyncExitStack, redis_server: RedisServer
+) -> None:
+    ada, grace, linus = [
+        await Guest.enter(stack, site.at(number), name)
+        for number, name in enumerate(("ada", "grace", "linus"))
+    ]
+    for guest in (ada, grace, linus):
+        await guest.sees(ada=1, grace=1, linus=1)
+    redis_server.kill()
+    near = await Guest.enter(stack, site.at(0), "admin")
+    await near.join("garden")  # a room that no process could subscribe to
+    await linus.client.close()
+    await ada.sees(ada=1, grace=1, linus=1, admin=1)
+    await asyncio.sleep(RENEW_S)  # what was sent meanwhile is gone for good
+    redis_server.start()
+    for guest in (ada, grace, near):
+        await guest.sees(ada=1, grace=1, admin=1)
+    await grace.join("garden")
+    await near.sees(room="garden", grace=1, admin=1)
+    await near.client.act("speak", {"text": "is anybody here?"})
+    await soon(lambda: "garden" in [each["room"] for each in grace.updates], within_s=PATIENCE_S)
+    assert [each.client.socket.connected for each in (ada, grace, near)] == [True] * 3

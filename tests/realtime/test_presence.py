@@ -1,5 +1,6 @@
 """The fold of sockets into people, and the differences that lead from one fold to the next."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.presence import LIVELINESS, Board, Diff, Member, diff, fold
+from realtime.presence import LIVELINESS, Board, Diff, Hall, Member, diff, fold
 
 ADA = Member(user_id="1", username="ada", state="active", device="desktop", since=10)
 STATES = st.sampled_from(sorted(LIVELINESS))
@@ -102,3 +103,45 @@ def test_bodies_have_the_keys_of_the_contract() -> None:
     keys = {"user_id", "username", "state", "device", "since", "sockets"}
     assert change.body("lobby").keys() == {"room", "joins", "leaves", "changes"}
     assert change.body("lobby")["joins"][0].keys() == keys  # type: ignore[index]  # a list
+
+
+PROCESSES = st.sampled_from(["", "n1", "n2"])
+CLOSE = st.builds(replace, PRESENCES, since=st.sampled_from([1, 2]))  # so that many are alike
+SHARES = st.tuples(PROCESSES, CLOSE, st.booleans())
+
+
+@given(st.lists(SHARES), st.randoms())
+def test_every_process_folds_the_same_out_of_the_same_shares(
+    shares: list[Any], chance: Any
+) -> None:
+    held = {(process, share.user_id): share for process, share, _ in shares}
+    halls = Hall(), Hall()
+    for (process, user), share in held.items():
+        halls[0].hear(process, user, share)
+    for (process, user), share in chance.sample(sorted(held.items(), key=repr), len(held)):
+        halls[1].hear(process, user, share)
+    assert dict(halls[0].everybody.members()) == dict(halls[1].everybody.members())
+
+
+@given(st.lists(SHARES))
+def test_the_list_of_a_hall_is_everybody_as_they_are_now(shares: list[Any]) -> None:
+    hall = Hall()
+    for process, share, is_gone in shares:
+        hall.hear(process, share.user_id, None if is_gone else share)
+    listed = json.loads(hall.list_json())
+    assert sorted(listed, key=repr) == sorted(
+        (member.body() for member in hall.everybody.members().values()), key=repr
+    )
+
+
+def test_a_hall_tells_of_its_own_sockets_as_one_share_a_person() -> None:
+    hall = Hall()
+    hall.put("a", ADA)
+    hall.put("b", replace(ADA, state="idle", since=5))
+    hall.hear("n1", "1", replace(ADA, state="inactive", since=1, sockets=3))
+    assert hall.own.take_diff().joins == (replace(ADA, since=5, sockets=2),)
+    assert hall.everybody.take_diff().joins == (replace(ADA, since=1, sockets=5),)
+    hall.remove("a", "1")
+    hall.remove("b", "1")
+    assert hall.own.take_diff().leaves
+    assert hall.everybody.take_diff().changes[0].state == "inactive"

@@ -137,6 +137,64 @@ async def test_a_services_sockets_count_by_token_so_a_stolen_one_locks_nobody_ou
     hub.admit(socket, bench.people["fresh"])
 
 
+class Places:
+    """The places of a person as all processes count them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, bench: Bench) -> None:
+        self.full = False
+        self.held: list[tuple[str, str]] = []
+        patch.setattr(bench.guard.processes, "claim", self.claim)
+        patch.setattr(bench.guard.processes, "free", lambda *place: self.held.remove(place))
+
+    async def claim(self, topic: str, name: str, *, limit: int) -> bool:
+        assert limit == 8
+        await asyncio.sleep(0)
+        if not self.full:
+            self.held.append((topic, name))
+        return not self.full
+
+
+async def test_a_place_is_held_at_all_processes_as_long_as_the_socket_lives(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places(monkeypatch, bench)
+    peer = bench.peer()
+    session = await peer.connect()
+    assert places.held == [("sockets:user:1", session["sid"])]
+    peer.lose()
+    assert places.held == []
+
+
+async def test_who_finds_no_place_at_any_process_does_not_come_in(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places(monkeypatch, bench)
+    places.full = True
+    assert (await bench.peer().connect())["message"] == "TOO_MANY_CONNECTIONS"
+    assert (bench.kinds(), len(bench.guard.roster)) == (["too_many_connections"], 0)
+
+
+async def test_whose_login_ends_while_a_place_is_taken_gives_it_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places(monkeypatch, bench)
+    monkeypatch.setattr(bench.guard.roster, "ended_since", lambda *_who: True)
+    assert (await bench.peer().connect())["message"] == "AUTH_INVALID"
+    assert places.held == []
+
+
+async def test_who_leaves_while_a_place_is_taken_gives_it_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places(monkeypatch, bench)
+    peer = bench.peer()
+    peer.send('40{"token":"ada"}')
+    await asyncio.sleep(0)
+    peer.lose()
+    await settle()
+    assert places.held == []
+
+
 class Gates:
     """Holds up whoever asks the database, until it is opened."""
 
