@@ -90,7 +90,21 @@ SQLITE: dict[str, Any] = {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     },
 }
-POSTGRES_OPTIONS: dict[str, Any] = {"pool": {"min_size": 1, "max_size": HUB.database_threads + 4}}
+# A server that is gone must be missed soon and found again soon: psycopg's pool would wait 30 s for
+# a connection, and try with pauses that double for five minutes.
+POSTGRES_OPTIONS: dict[str, Any] = {
+    "pool": {
+        "min_size": 1,
+        "max_size": HUB.database_threads + 4,
+        "timeout": 5.0,
+        "reconnect_timeout": 2.0,
+    },
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 
 
 def database_from(url: str) -> dict[str, Any]:

@@ -156,7 +156,7 @@ class FeedPump:
                 follower.seq = -1
             follower.wanted = max(follower.wanted, head)
             if follower.wanted > follower.seq and not follower.busy:
-                self._node.background(self._advance(follower))
+                self._node.background(self._catch_up(follower))
 
     def _poll(self) -> None:
         self._node.background(self._ask())
@@ -167,8 +167,17 @@ class FeedPump:
                 heads = await database.read(self.source.heads, tuple(self._followers))
                 for user_id, (epoch, head) in heads.items():
                     self._hint(user_id, head, epoch)
+        except database.TROUBLE as error:
+            log.warning("feeds could not be looked at, the next look is soon: %s", error)
         finally:
             self._node.timers.after(POLL_S, self._poll)
+
+    async def _catch_up(self, follower: Follower) -> None:
+        """Go on behind a hint; what fails now is made good by the next look."""
+        try:
+            await self._advance(follower)
+        except database.TROUBLE as error:
+            log.warning("a feed could not be read, the next look is soon: %s", error)
 
     async def _advance(self, follower: Follower) -> None:
         """Write pages until the socket is where it wants to be; one at a time for each socket."""

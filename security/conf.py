@@ -128,6 +128,8 @@ class HubSettings:
     hsts_preload: bool = limit(False, "yes or no", "Browsers may build the promise in.")
     metrics_token: str = limit("", "token", "Bearer for /metrics beyond loopback.")
     stop_notice_s: float = limit(0.0, "seconds", "Not ready for so long before the goodbyes.")
+    # Shorter than clients wait for an acknowledgement (10 s): an answer that says so beats none.
+    database_deadline_s: float = limit(8.0, "seconds", "Longest wait for the database.")
     database_threads: int = limit(8, "threads", "Threads for database work of one process.")
 
     @classmethod

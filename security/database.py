@@ -15,12 +15,13 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
-from django.db import close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
 from security.conf import hub
 from security.process import PerProcess
 
 __all__ = [
+    "TROUBLE",
     "BoundedExecutor",
     "DatabaseBusy",
     "DatabaseTimedOut",
@@ -37,8 +38,6 @@ T = TypeVar("T")
 
 # At 8 threads and 5 ms a call this is 0.6 s of work: who comes later had better be told at once.
 WAITING: Final = 1_000
-# Above SQLite's own wait for its lock (20 s in the settings), so that its error is seen, not ours.
-DEADLINE_S: Final = 25.0
 
 
 class DatabaseBusy(Exception):
@@ -61,6 +60,10 @@ class DatabaseTimedOut(DatabaseBusy):
 
     def __str__(self) -> str:
         return f"no answer from the database within {self.deadline_s:g} s"
+
+
+TROUBLE: Final = (DatabaseBusy, OperationalError, InterfaceError)
+"""What a call raises when the database is away or overloaded: the same may work a little later."""
 
 
 class BoundedExecutor(ThreadPoolExecutor):
@@ -86,8 +89,9 @@ class BoundedExecutor(ThreadPoolExecutor):
 async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function that reads in a pool thread, and return what it returns.
 
-    Raises DatabaseBusy at once when too much waits, DatabaseTimedOut after DEADLINE_S, and whatever
-    the function raises. For a shorter wait, put ``asyncio.timeout`` around it.
+    Raises DatabaseBusy at once when too much waits, DatabaseTimedOut when there is no answer within
+    HUB_DATABASE_DEADLINE_S, and whatever the function raises. For a shorter wait, put
+    ``asyncio.timeout`` around it.
     """
     return await _result(_pool(), partial(function, *args, **kwargs))
 
@@ -156,14 +160,15 @@ def shutdown() -> None:
 
 
 async def _result(executor: Executor, call: Callable[[], T]) -> T:
-    deadline = asyncio.timeout(DEADLINE_S)
+    deadline_s = hub().database_deadline_s
+    deadline = asyncio.timeout(deadline_s)
     try:
         async with deadline:
             return await asyncio.wrap_future(executor.submit(call))
     except TimeoutError as error:
         if not deadline.expired():
             raise  # the function's own
-        raise DatabaseTimedOut(DEADLINE_S) from error
+        raise DatabaseTimedOut(deadline_s) from error
 
 
 def _with_sound_connections(call: Callable[[], T]) -> T:

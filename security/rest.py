@@ -19,7 +19,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from security import strictjson, violations
+from security import database, strictjson, violations
 from security.addresses import address_of
 from security.conf import hub
 from security.principals import Principal
@@ -237,6 +237,7 @@ REFUSALS: Final[tuple[tuple[Kinds, Callable[[Any], Refused]], ...]] = (
         exceptions.NotAcceptable,
         _http_only("not_acceptable", "Only application/json is spoken here."),
     ),
+    (database.TROUBLE, lambda error: Refused("try_again", reason=type(error).__name__)),
     (exceptions.APIException, lambda error: Refused("malformed", reason=error.default_code)),
 )
 """REST framework's exceptions, the finer before the coarser."""

@@ -1,5 +1,6 @@
 """Health, readiness and metrics."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -8,6 +9,9 @@ from django.test import Client
 from hubsite import health
 
 pytestmark = pytest.mark.django_db
+
+PARTS = [*health.REMOTE, *health.LOCAL]
+WITHIN_S = 30.0
 
 
 def test_the_process_answers() -> None:
@@ -18,20 +22,31 @@ def test_the_process_answers() -> None:
 def test_a_hub_with_everything_in_place_is_ready() -> None:
     answer = Client().get("/readyz")
     assert answer.status_code == 200
-    assert answer.json() == {"ok": True, "checks": dict.fromkeys(health.CHECKS, True)}
+    assert answer.json() == {"ok": True, "checks": dict.fromkeys(PARTS, True)}
 
 
-@pytest.mark.parametrize("part", sorted(health.CHECKS))
+@pytest.mark.parametrize("part", PARTS)
 def test_one_failing_part_is_named_and_makes_it_unready(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails() -> bool:
         raise OSError("gone")
 
-    monkeypatch.setitem(health.CHECKS, part, fails)
+    monkeypatch.setitem(health.LOCAL if part in health.LOCAL else health.REMOTE, part, fails)
     answer = Client().get("/readyz")
     assert answer.status_code == 503
     assert [name for name, works in answer.json()["checks"].items() if not works] == [part]
+
+
+def test_a_database_that_hangs_makes_it_unready_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs = threading.Event()
+    monkeypatch.setattr(health, "ANSWERS_WITHIN_S", 0.01)
+    monkeypatch.setitem(health.REMOTE, "database", lambda: hangs.wait(WITHIN_S))
+    try:
+        answer = Client().get("/readyz")
+    finally:
+        hangs.set()
+    assert (answer.status_code, answer.json()["checks"]["database"]) == (503, False)
 
 
 def test_metrics_are_for_loopback() -> None:

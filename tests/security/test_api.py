@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 import pytest
+from django.db import OperationalError
 from django.test import Client
 
-from security import clock, door, services
+from security import clock, door, logins, services
 from security.models import AuditEntry, Session, User, Violation
 from security.recorder import recorder
 from security.signatures import MessageKey, from_base64url
@@ -493,3 +494,13 @@ def test_a_refusal_and_a_login_are_rows_that_staff_can_read(monkeypatch: Any) ->
     assert recorder().flush(20.0)
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.principal) == ("token_issued", f"user:{ada.pk}")
+
+
+def test_a_database_that_is_away_is_an_answer_that_says_try_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_args: object, **_options: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(logins, "authenticate", away)
+    refusal(post("token/", {"username": "ada", "password": PASSWORD}), 503, "try_again")

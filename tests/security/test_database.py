@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 from django.db import connection, transaction
 
 from security import database
+from security.conf import hub
 from security.database import (
     BoundedExecutor,
     DatabaseBusy,
@@ -118,11 +120,11 @@ def test_cancelled_calls_take_room_until_they_have_left_the_queue() -> None:
 async def test_a_hanging_database_is_given_up_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(database, "DEADLINE_S", 0.01)
+    monkeypatch.setattr(database, "hub", lambda: replace(hub(), database_deadline_s=0.01))
     gate = Gate()
     with pytest.raises(DatabaseTimedOut, match=r"within 0\.01 s"):
         await read(gate)
-    monkeypatch.setattr(database, "DEADLINE_S", WAIT_S)
+    monkeypatch.setattr(database, "hub", hub)
     assert await read(divmod, 7, 2) == (3, 1)
     gate.open.set()
 
