@@ -172,6 +172,9 @@ class HubWebSocket(WebSocketsSansIOProtocol):
         """As the base class, behind what is held back."""
         self._flush()
         await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            # uvicorn forgets to note a refusal as an answer, and logs an error for each.
+            self.handshake_complete = True
         self._look()
 
     def handle_parser_exception(self) -> None:

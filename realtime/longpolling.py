@@ -14,8 +14,9 @@ from realtime.protocol import Frame, engineio
 
 __all__ = ["Detached", "LongPolling", "Overlap"]
 
-# The Node server looks every 100 ms whether a poll is to be let go for an upgrade. Held as long,
-# a poll that raced with the client's "5" is answered by what became of it.
+# The Node server looks every 100 ms whether a poll is to be let go for an upgrade. Held as long
+# from its beginning, a poll that raced with the client's probe, or with its "5", is answered by
+# what became of it.
 HOLD_S: Final = 0.1
 # What a frame costs besides its bytes. A poll takes all that waits, however many they are, so that
 # their number has no bound of its own.
@@ -39,6 +40,7 @@ class LongPolling:
         self._frames: list[Frame] = []
         self._size = 0
         self._poll: asyncio.Future[None] | None = None
+        self._polled_at = 0.0
         self._taken: asyncio.Future[None] | None = None
         self.posting = False
         self.probed = False
@@ -115,7 +117,8 @@ class LongPolling:
         """
         if self._poll is not None:
             raise Overlap
-        self._poll = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._poll, self._polled_at = loop.create_future(), loop.time()
         try:
             if not self.ready:
                 with contextlib.suppress(TimeoutError):
@@ -137,9 +140,11 @@ class LongPolling:
     # -- as the probing WebSocket sees it
 
     def let_go(self) -> None:
-        """The probe was answered: an open poll returns, and later ones are not kept for long."""
+        """The probe was answered: an open poll, and each later one, is not kept for long."""
         self.upgrading = True
-        self._wake()
+        if self._poll is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_at(self._polled_at + HOLD_S, _return, self._poll)
 
     def stay(self) -> None:
         """The probe has failed: everything is as it was."""
@@ -154,10 +159,15 @@ class LongPolling:
         return frames
 
     def _wake(self) -> None:
-        if self._poll is not None and not self._poll.done():
-            self._poll.set_result(None)
+        if self._poll is not None:
+            _return(self._poll)
 
     def _have_taken(self) -> None:
         if self._taken is not None:
             self._taken.set_result(None)
             self._taken = None
+
+
+def _return(poll: "asyncio.Future[None]") -> None:
+    if not poll.done():
+        poll.set_result(None)

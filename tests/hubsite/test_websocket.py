@@ -9,8 +9,9 @@ from uvicorn.server import ServerState
 from websockets.frames import Close, Frame, Opcode
 
 from hubsite.websocket import LARGEST_FLUSH, MOST_FRAGMENTS, HubWebSocket
+from realtime.answers import deny
 from realtime.direct import shared
-from realtime.handshake import DIRECT_EXTENSION
+from realtime.handshake import DIRECT_EXTENSION, Denial
 
 UPGRADE = (
     b"GET /socket.io/ HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -49,12 +50,13 @@ class Paper(asyncio.Transport):
 class Ends:
     """Both ends of one accepted WebSocket: what the session got, what the peer was written."""
 
-    def __init__(self, *, early: bytes = b"") -> None:
+    def __init__(self, *, early: bytes = b"", refuses: bool = False) -> None:
         self.got: list[str | bytes] = []
         self.end: dict[str, Any] | None = None
         self.send: Any = None
         self.paper = Paper()
         self._early = early
+        self._refuses = refuses
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
@@ -77,6 +79,10 @@ class Ends:
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         self.send = send
         await receive()
+        if self._refuses:
+            refusal = Denial(403, 4, "Forbidden")
+            await deny(refusal, scope, send)
+            return
         await send({"type": "websocket.accept"})
         if self._early:
             self.socket.data_received(self._early)
@@ -234,3 +240,12 @@ async def test_a_restart_ends_the_short_way() -> None:
     ends = await Ends().open()
     ends.socket.shutdown()
     assert not ends.socket.ready
+
+
+async def test_a_refusal_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    ends = Ends(refuses=True)
+    ends.socket.connection_made(ends.paper)
+    ends.socket.data_received(UPGRADE)
+    await turn()
+    assert ends.written.startswith(b"HTTP/1.1 403 ")
+    assert (caplog.records, ends.paper.closed) == ([], True)

@@ -168,6 +168,19 @@ async def test_an_open_poll_is_let_go_by_the_probe(server: EngineServer) -> None
         assert (answer.status, answer.body) == (200, "6")
 
 
+async def test_a_poll_that_overtook_the_probe_is_refused_once_the_client_has_moved(
+    server: EngineServer,
+) -> None:
+    sid = await open_polling(server)
+    async with probing(server, sid) as socket:
+        poll = asyncio.create_task(request(server, "GET", f"{POLLING}&sid={sid}"))
+        await settle()
+        await probe(socket)
+        await settle()
+        socket.send("5")
+        assert (await poll).code == 3
+
+
 async def test_a_poll_that_meets_the_upgrade_is_refused(server: EngineServer) -> None:
     sid = await open_polling(server)
     async with probing(server, sid) as socket:
