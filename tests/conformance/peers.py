@@ -51,6 +51,11 @@ class Wire:
             await self.send("3")
         return frame
 
+    def cut(self) -> None:
+        """Let the connection go without a word."""
+        transport: Any = self._socket.get_extra_info("transport") or self._socket._response
+        (transport.abort if hasattr(transport, "abort") else transport.close)()
+
     async def closed(self) -> int | None:
         """Wait until the server closes; returns the code."""
         while True:
