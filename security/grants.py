@@ -9,7 +9,7 @@ does (``security.models``), so that the agent comes back with what it may hear n
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from django.db import transaction
@@ -26,6 +26,7 @@ __all__ = [
     "checked",
     "grant",
     "revoke",
+    "rooms_by_agent",
     "rooms_of",
 ]
 
@@ -78,8 +79,16 @@ def revoke(kind: str, name: str, rooms: Iterable[str]) -> list[str]:
 
 def rooms_of(name: str) -> list[str]:
     """What the agent of that name hears, by name; nothing for one that does not exist."""
-    held = RoomGrant.objects.filter(account__kind=ServiceAccount.Kind.AGENT, account__name=name)
-    return list(held.order_by("room").values_list("room", flat=True))
+    return rooms_by_agent([name])[name]
+
+
+def rooms_by_agent(names: Collection[str]) -> dict[str, list[str]]:
+    """As ``rooms_of``, for many by one query."""
+    held: dict[str, list[str]] = {name: [] for name in names}
+    rows = RoomGrant.objects.filter(account__kind=ServiceAccount.Kind.AGENT, account__name__in=held)
+    for name, room in rows.order_by("room").values_list("account__name", "room"):
+        held[name].append(room)
+    return held
 
 
 def checked(account: ServiceAccount, room: str) -> str:

@@ -159,9 +159,10 @@ class LiveHub:
         person: dict[str, Any] = json.loads(said)
         return person
 
-    def add_service(self, name: str, kind: str = "engine") -> str:
+    def add_service(self, name: str, kind: str = "engine", *options: str) -> str:
         """A service account; returns its secret."""
-        account: Mapping[str, str] = json.loads(self.manage("service", "add", kind, name, "--json"))
+        said = self.manage("service", "add", kind, name, "--json", *options)
+        account: Mapping[str, str] = json.loads(said)
         return account["secret"]
 
     def query(self, code: str) -> Any:

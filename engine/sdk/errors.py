@@ -7,15 +7,18 @@ EngineError
 |   |-- HubUnreachable     no connection, no answer, or a server error
 |   |-- LinkLost           the connection ended while an answer was awaited
 |   '-- AckMissing         no acknowledgement in time
-|-- BadMessage         the peer's: a message that the hub cannot have meant; dropped and counted
 |-- SpecMismatch       the peer's: a world specification with another digest than announced
 |-- AttemptOver        the hub took the attempt away; there is nobody to report to
 |-- ReportRefused      ours: the hub does not take this report, but the attempt goes on
 '-- JobFailed          raised by a handler to fail its job with a code of its own
+
+BadMessage (of `realtime.envelopes`) never leaves the SDK: such messages are dropped and counted.
 """
 
 import re
 from typing import Final
+
+from realtime.envelopes import BadMessage
 
 __all__ = [
     "AckMissing",
@@ -90,17 +93,6 @@ class AckMissing(TryLater):
 
     def __init__(self) -> None:
         super().__init__("ack_missing")
-
-
-class BadMessage(EngineError):
-    """A message that is not authentic, not fresh or not of the agreed form; `reason` says which."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"not a message of the hub: {self.reason}"
 
 
 class SpecMismatch(EngineError):

@@ -17,11 +17,11 @@ import aiohttp
 from engine.sdk.envelope import Identity, fresh_nonce
 from engine.sdk.errors import HubRefused, HubUnreachable, SpecMismatch, TryLater
 from engine.sdk.timing import HubClock, Timing
+from realtime.envelopes import TOKEN_PATH, token_request
 from security.signatures import MessageKey
 
 __all__ = ["HubApi", "Place", "Token"]
 
-TOKEN_PATH: Final = "/api/service-token/"  # noqa: S105 - a path, not a token
 TIME_PATH: Final = "/api/time/"
 LARGEST_ANSWER: Final = (
     4 * 1024 * 1024
@@ -75,7 +75,10 @@ class HubApi:
     async def new_token(self) -> Token:
         """Prove the secret and return a token that was never used."""
         await self._know_the_time()
-        answer = await self._json("POST", TOKEN_PATH, json=self._token_request())
+        asked = token_request(
+            "engine", self._identity.name, self._identity.secret, now_ms=self._clock.now_ms()
+        )
+        answer = await self._json("POST", TOKEN_PATH, json=asked)
         self._clock.follow(answer.get("server_time"))
         self._token = _token(answer)
         return self._token
@@ -109,11 +112,6 @@ class HubApi:
         return _object(body)
 
     # Signatures.
-
-    def _token_request(self) -> dict[str, object]:
-        ts, nonce = self._clock.now_ms(), fresh_nonce()
-        sig = self._key(TOKEN_PATH).sign(type="token_request", ts=ts, nonce=nonce, payload="")
-        return {"kind": "engine", "name": self._identity.name, "ts": ts, "nonce": nonce, "sig": sig}
 
     def _upload_headers(self, path: str, place: Place, digest: str) -> dict[str, str]:
         ts, nonce = self._clock.now_ms(), fresh_nonce()

@@ -1,9 +1,10 @@
 """How long the SDK waits for what, and how its waiting grows. The only home of these numbers."""
 
 import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from realtime.hubclock import HubClock
 
 __all__ = ["HubClock", "Timing"]
 
@@ -47,31 +48,3 @@ class Timing:
     def spread(self, seconds: float) -> float:
         """Return a wait of at least `seconds`, longer at random by up to a quarter."""
         return seconds * _jitter.uniform(1.0, 1.25)
-
-
-class HubClock:
-    """The hub's time, in milliseconds since the epoch, as far as this process can know it.
-
-    It runs on the monotonic clock from the last time that the hub told, so that nobody who sets the
-    wall clock of this machine can make messages stale. Until then the wall clock is the best guess.
-    """
-
-    def __init__(
-        self,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
-        self._monotonic = monotonic
-        self._offset_ms = (wall() - monotonic()) * 1000
-        self.known = False
-
-    def now_ms(self) -> int:
-        """Return the hub's time."""
-        return round(self._monotonic() * 1000 + self._offset_ms)
-
-    def follow(self, server_time: object) -> None:
-        """Take the hub's word for the time; anything but a whole number is no word."""
-        if type(server_time) is int:
-            self._offset_ms = server_time - self._monotonic() * 1000
-            self.known = True

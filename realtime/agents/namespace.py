@@ -4,9 +4,12 @@ Every message is signed, in both directions. An agent hears nothing before its f
 message: a stolen token alone does not make a listener.
 """
 
+import logging
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
+
+from django.db import DatabaseError
 
 from realtime.agents.ears import HEARD, Ear
 from realtime.agents.hints import Hint
@@ -14,7 +17,10 @@ from realtime.enveloped import Enveloped, exactly
 from realtime.guard import Guard, Seat
 from realtime.hub import HubNamespace, user_room
 from realtime.inquiries import Inquiries
+from realtime.kicks import RECHECK_S
 from realtime.namespaces import Ack, Socket, on
+from realtime.node import Node
+from realtime.tenure import CLOSE_AUTH_ENDED
 from security import audit, clock, database, grants, tokens
 from security.conf import HubSettings
 from security.gate import SERVICE_CODES, Door, PayloadRule
@@ -22,6 +28,8 @@ from security.limits import Buckets
 from security.refusals import Refused
 
 __all__ = ["AgentNamespace", "agent_door"]
+
+log = logging.getLogger(__name__)
 
 WHO_IS_THERE: Final = "person_in_rooms"
 # Only who is there answers, so only a refusal takes so long.
@@ -52,6 +60,11 @@ class AgentNamespace(Enveloped[AgentSeat]):
         inquiries.answer(WHO_IS_THERE, self._who_is_there)
         settings = guard.settings
         self._pace = Buckets(settings.agent_updates_per_minute / 60, settings.agent_update_burst)
+
+    def bind(self, node: Node) -> None:
+        """The process is up."""
+        super().bind(node)
+        node.timers.after(RECHECK_S, self._recheck_soon)
 
     # -- joining and parting
 
@@ -125,6 +138,28 @@ class AgentNamespace(Enveloped[AgentSeat]):
             **self._who(socket),
         )
         return Ack({"ok": True, "server_time": clock.now_ms()})
+
+    # -- what was changed behind the hub's back
+
+    def _recheck_soon(self) -> None:
+        self.node.background(self._recheck())
+
+    async def _recheck(self) -> None:
+        """End the sockets whose rooms are others by now, where word of the change was lost."""
+        try:
+            mine = [each for each in self.guard.roster if each.namespace is self]
+            names = {socket.state.principal.subject for socket in mine}
+            held = await database.read(grants.rooms_by_agent, names) if names else {}
+            for socket in mine:
+                if (
+                    socket.state.greeted
+                    and [*socket.state.rooms] != held[socket.state.principal.subject]
+                ):
+                    socket.session.close(CLOSE_AUTH_ENDED, detail="rooms changed")
+        except (database.DatabaseBusy, DatabaseError):
+            log.warning("the rooms of agents could not be checked", exc_info=True)
+        finally:
+            self.node.timers.after(RECHECK_S, self._recheck_soon)
 
     # -- who is where
 

@@ -27,6 +27,7 @@ class AgentBench(Bench):
         super().__init__(patch, **settings)
         self.rooms: dict[str, list[str]] = {"coach": ROOMS, "deaf": []}
         patch.setattr(grants, "rooms_of", self.rooms.__getitem__)
+        patch.setattr(grants, "rooms_by_agent", self._rooms_by_agent)
         self.inquiries = Inquiries()
         self.agents = AgentNamespace(self.guard, self.inquiries)
         self.node.namespaces["/agent"] = self.agents  # type: ignore[index]  # a dict, made by us
@@ -51,6 +52,9 @@ class AgentBench(Bench):
         assert (await peer.act("room_join", {"room": room}))["ok"]
         assert (await peer.act("room_leave", {"room": "lobby"}))["ok"]
         return peer
+
+    def _rooms_by_agent(self, names: set[str]) -> dict[str, list[str]]:
+        return {name: self.rooms[name] for name in names}
 
     def _verify(self, token: Any, **expected: Any) -> Any:
         known = super()._verify(token, **expected)

@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from realtime.guard import session_key
+from security import grants
 from tests.realtime.agents.agent_bench import AgentBench, AgentPeer
 from tests.realtime.services_bench import add_service
 
@@ -368,6 +370,35 @@ async def test_an_account_that_ends_takes_its_sockets_along(bench: AgentBench) -
     await bench.advance(0)
     assert agent.wires.code == 4401
     assert other.wires.code is None
+
+
+async def test_rooms_that_were_changed_unheard_end_the_socket_within_half_a_minute(
+    bench: AgentBench,
+) -> None:
+    agent, other = await bench.listening(), await bench.listening("deaf")
+    bench.rooms["coach"] = ["garden"]
+    await bench.advance(30)
+    assert (agent.wires.code, other.wires.code) == (4401, None)
+    bench.rooms["deaf"] = ["lobby"]
+    await bench.advance(30)
+    assert other.wires.code == 4401
+
+
+async def test_a_database_that_does_not_answer_ends_nobody(
+    bench: AgentBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = await bench.listening()
+
+    def down(_names: set[str]) -> None:
+        raise OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grants, "rooms_by_agent", down)
+        await bench.advance(30)
+    assert agent.wires.code is None
+    bench.rooms["coach"] = []
+    await bench.advance(30)
+    assert agent.wires.code == 4401
 
 
 def spoken(peer: AgentPeer) -> list[tuple[str, Any]]:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.sdk.envelope import Envelope, Opener, Sealer, fresh_nonce
-from engine.sdk.errors import BadMessage
+from realtime.envelopes import BadMessage, Envelope, Opener, Sealer, fresh_nonce
 from security.signatures import MessageKey
 
 NOW = 1_795_000_000_000
