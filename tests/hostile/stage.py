@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
+import psycopg
+
 from tests import leaks
 from tests.hostile.raw import Member, Raw
 from tests.live import LiveHub
@@ -151,6 +153,10 @@ class Stage:
         }
 
     def ask(self, query: str, *values: object) -> list[Any]:
+        url = self.hub.environ.get("DATABASE_URL", "")
+        if url.startswith("postgres"):
+            with psycopg.connect(url) as server:
+                return server.execute(query.replace("?", "%s").encode(), values).fetchall()
         with closing(sqlite3.connect(self.hub.data_dir / "hub.sqlite3", timeout=20)) as database:
             return list(database.execute(query, values))
 

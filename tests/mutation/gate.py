@@ -26,7 +26,7 @@ REALTIME = [
     f"tests/realtime/test_{name}.py"
     for name in (
         "secured", "seating", "guard", "hub", "tenure", "kicks", "roster", "admission",
-        "ownactions", "attendance", "enveloped",
+        "ownactions", "attendance",
     )
 ]  # fmt: skip
 TARGETS: dict[str, list[str]] = {
