@@ -72,7 +72,12 @@ class Guest:
     @classmethod
     async def enter(cls, stack: AsyncExitStack, hub: LiveHub, name: str) -> Self:
         """Sign in and connect at a process; ``stack`` ends it."""
-        guest = cls(await stack.enter_async_context(HubClient(hub.url)))
+        return await cls.enter_by(stack, hub.url, name)
+
+    @classmethod
+    async def enter_by(cls, stack: AsyncExitStack, url: str, name: str) -> Self:
+        """The same by another way to a process."""
+        guest = cls(await stack.enter_async_context(HubClient(url)))
         await guest.client.sign_in(name, PASSWORD)
         await guest.client.connect()
         await soon(lambda: LOBBY in guest.rooms, within_s=PATIENCE_S)

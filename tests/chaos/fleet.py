@@ -111,8 +111,8 @@ class Fleet:
             "HUB_DEVELOPMENT_KEYS": "1",
             "DEBUG": "0",
         }
-        if not sqlite:
-            self.environ |= self._servers()
+        self.servers = {} if sqlite else self._servers()
+        self.environ |= self.servers
         self.hubs = [Hub(f"hub-{index}", self.environ) for index in range(1 if sqlite else hubs)]
         self.people = [f"person-{index}" for index in range(people)]
         self._engines = engines
