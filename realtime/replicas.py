@@ -143,8 +143,8 @@ class Replica:
 class Replicas:
     """All other processes that were heard of.
 
-    One that is not among the living, and was silent for ``lease_s``, is dead; one of which nothing
-    can be known (the others cannot be asked) counts as dead after ``keep_s`` of silence.
+    One that is not among the living, and was silent for ``lease_s``, is dead. One that may live but
+    was silent for ``keep_s`` counts as dead: what it shows by now cannot be known.
     """
 
     def __init__(self, *, lease_s: float, keep_s: float) -> None:
@@ -184,10 +184,8 @@ class Replicas:
                 yield process, copy.forget()
 
     def _is_dead(self, copy: Replica, now: float, *, certain: bool) -> bool:
-        silent_s, unlisted_s = now - copy.heard_at, now - copy.listed_at
-        if certain and unlisted_s > 0 and silent_s >= self._lease_s:
-            return True
-        return min(silent_s, unlisted_s) >= self._keep_s
+        silent_s, listed = now - copy.heard_at, copy.listed_at == now
+        return silent_s >= (self._lease_s if certain and not listed else self._keep_s)
 
     def to_ask(self, now: float) -> list[str]:
         """Those of whom something was missed, and who have not just been asked; now they are."""

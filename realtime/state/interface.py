@@ -66,7 +66,7 @@ class AddressRates(Protocol):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """Something that a process holds under a topic for as long as it lives: a socket in a room."""
+    """Something that a process holds under a topic for as long as it lives: a person's socket."""
 
     topic: str
     name: str
@@ -78,9 +78,9 @@ class Leases(Protocol):
     """Entries that end with the process that made them.
 
     A process (the ``owner``) renews its lease every so often; entries of an owner whose lease has
-    lapsed do not count, and a sweep removes them. Presence is entries of a room, the sockets of a
-    person are entries of that person, and a session's owner is the one entry of that session. The
-    store's clock alone decides what has lapsed.
+    lapsed do not count, and a sweep removes them. The sockets of a person are entries of that
+    person, the processes are entries of the hub, and a session's owner is the one entry of that
+    session. The store's clock alone decides what has lapsed.
 
     Names hold no line breaks. All raise StateUnreachable, and then nothing is known.
     """

@@ -82,4 +82,13 @@ def test_two_variables_switch_to_postgresql_and_redis(tmp_path: Path) -> None:
     assert settings["DATABASES"]["default"]["OPTIONS"]["pool"]
     layer = settings["CHANNEL_LAYERS"]["default"]
     assert layer["BACKEND"].endswith("RedisPubSubChannelLayer")
-    assert layer["CONFIG"]["hosts"] == [{"address": "redis://cache:6379/0", "socket_timeout": None}]
+    [host] = layer["CONFIG"]["hosts"]
+    assert (host["address"], host["socket_timeout"]) == ("redis://cache:6379/0", None)
+    assert (host["socket_keepalive"], len(host["socket_keepalive_options"])) == (True, 4)
+
+
+def test_a_redis_on_a_local_socket_needs_no_keepalive(tmp_path: Path) -> None:
+    layer = settings_of(tmp_path, REDIS_URL="unix:///run/redis.sock")["CHANNEL_LAYERS"]["default"]
+    assert layer["CONFIG"]["hosts"] == [
+        {"address": "unix:///run/redis.sock", "socket_timeout": None}
+    ]

@@ -150,11 +150,13 @@ def test_nobody_is_dead_while_leases_are_being_renewed_again() -> None:
     assert look(copies, 50.0, certain=False) == []
 
 
-def test_a_lease_without_voice_is_alive() -> None:
+def test_a_lease_without_voice_is_alive_but_not_for_ever() -> None:
     copies = replicas()
     copies.hear(state(1, ADA_ROW), 0.0)
     assert look(copies, KEEP_S - 1, "n1") == []
-    assert list(copies.look(None, certain=False, now=KEEP_S + 1)) == []
+    assert look(copies, KEEP_S, "n1") == ["n1"]
+    assert look(copies, KEEP_S + 1, "n1") == []
+    assert (seen(copies), copies.to_ask(KEEP_S + 1)) == ({}, ["n1"])
 
 
 def test_who_cannot_be_asked_about_is_dead_in_the_end() -> None:
