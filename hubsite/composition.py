@@ -15,6 +15,7 @@ from engine.coordinator import Coordinator
 from engine.namespace import EngineNamespace
 from realtime.admission import HubPolicy
 from realtime.agents.namespace import AgentNamespace
+from realtime.census import Census
 from realtime.cors import Cors
 from realtime.guard import Guard
 from realtime.hub import HubNamespace
@@ -55,6 +56,7 @@ def server() -> Server:
     )
     engines = EngineNamespace(guard, coordinator)
     inquiries = Inquiries()
+    census = Census(guard, people.attendance, inquiries, degraded=lambda: shared.degraded)
     coordinator.connect(people=people, engines=engines)
     return Server(
         namespaces=[people, engines, AgentNamespace(guard, inquiries)],
@@ -66,7 +68,7 @@ def server() -> Server:
         ),
         inbox_limit=settings.inbox_messages,
         policy=HubPolicy(guard, handshakes=shared.handshakes),
-        companions=[inquiries],
+        companions=[inquiries, census],
         relay_key=relay_key(django_settings.KEYS.master.signing),
         cors=Cors(origins=settings.allowed_origins) if settings.allowed_origins else None,
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 from realtime.crowd import Crowd
 from realtime.namespaces import Socket
 from realtime.node import Node
-from realtime.presence import Member, State
+from realtime.presence import LIVELINESS, Member, State
 from security import clock
 from security.conf import HubSettings
 
@@ -77,6 +77,15 @@ class Attendance:
         if room in self._places.get(socket, ()):
             self._places[socket].remove(room)
             self._crowd.remove(room, socket.id, self._presence[socket].user_id)
+
+    def people(self) -> dict[str, State]:
+        """Everybody with a socket of this process, in the liveliest state of theirs."""
+        people: dict[str, State] = {}
+        for each in self._presence.values():
+            known = people.get(each.user_id)
+            if known is None or LIVELINESS[each.state] > LIVELINESS[known]:
+                people[each.user_id] = each.state
+        return people
 
     def beat(self, socket: Socket[Any]) -> None:
         """A heartbeat came; an inactive socket is active again. Ignored from one that is gone."""

@@ -28,6 +28,9 @@ Routes = dict[type, Callable[[Any, Any], None]]
 class Transport(Protocol):
     """What carries frames to the peer: an outbox on a WebSocket, or on polling requests."""
 
+    sent: int
+    """How many frames it has taken."""
+
     @property
     def idle(self) -> bool:
         """Whether a frame would leave at once."""
@@ -63,6 +66,7 @@ class EngineSession:
         self.id = node.sids.make()
         self.opened_at = node.now()
         self.received = 0
+        self._sent_before = 0
         self.transport: Transport | None = None
         self.closed: Closed | None = None
         self._drop = handshake.abort
@@ -108,6 +112,8 @@ class EngineSession:
 
         ``drop`` ends the new one's connection without a closing handshake, where that is possible.
         """
+        held = list(held)
+        self._sent_before = self.sent - len(held)
         self.transport = transport
         self._drop = drop
         self.connection.upgraded(self.node.now())
@@ -141,6 +147,11 @@ class EngineSession:
         self._take(self.connection.close(CloseReason.TRANSPORT_ERROR, detail))
 
     # -- sending and closing
+
+    @property
+    def sent(self) -> int:
+        """How many frames were sent, or wait to be."""
+        return self._sent_before + (0 if self.transport is None else self.transport.sent)
 
     @property
     def writable(self) -> bool:

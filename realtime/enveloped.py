@@ -49,7 +49,6 @@ class Enveloped(Guarded[E], Generic[E]):
     async def joined(self, socket: Socket[E]) -> None:
         """Greet, then watch that the service goes on to speak."""
         await super().joined(socket)
-        socket.state.heard_at = self.node.now()
         if socket.connected:
             self._watch_silence(socket)
 

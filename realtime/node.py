@@ -78,6 +78,8 @@ class Node:
         self.inbox_limit = inbox_limit
         self.policy = policy
         self.sessions: dict[str, EngineSession] = {}
+        self.received_before = self.sent_before = 0
+        """Frames of sessions that are over."""
         self.parting: dict[str, Transport] = {}
         self._opening = opening
         self._companions = companions
@@ -140,6 +142,8 @@ class Node:
     def forget(self, session: EngineSession, closed: Closed) -> None:
         """A session is over."""
         if self.sessions.pop(session.id, None) is not None:
+            self.received_before += session.received
+            self.sent_before += session.sent
             whole: Any = session  # see EngineSession.__init__
             self.policy.close(whole, closed)
 

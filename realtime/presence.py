@@ -12,7 +12,7 @@ from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 import orjson
 
-__all__ = ["Board", "Diff", "Hall", "Member", "State", "diff", "fold"]
+__all__ = ["LIVELINESS", "Board", "Diff", "Hall", "Member", "State", "diff", "fold"]
 
 State: TypeAlias = Literal["active", "idle", "inactive", "disconnected"]
 

@@ -167,6 +167,7 @@ class Guarded(Namespace[T], Generic[T]):
             server_nonce=keys.server_nonce,
             joined_at_ms=clock.now_ms(),
             expires_at_ms=principal.expires_at,
+            heard_at=self.node.now(),
         )
 
     async def joined(self, socket: Socket[T]) -> None:

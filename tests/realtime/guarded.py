@@ -91,6 +91,10 @@ class Wires:
         self.frames: list[Frame] = []
         self.code: int | None = None
 
+    @property
+    def sent(self) -> int:
+        return len(self.frames)
+
     def write(self, frame: Frame) -> None:
         self.frames.append(frame)
 
