@@ -29,6 +29,7 @@ T = TypeVar("T")
 SAFE_TOPIC = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 WAITING = 10_000  # operations of one process waiting for the layer; more are dropped and counted
 RETRY_S = 1.0
+CARRIES_WITHIN_S = 2.0  # a layer whose server hangs would hang us: its client waits for ever
 
 
 def group_name(topic: str) -> str:
@@ -158,7 +159,8 @@ class Bus:
         while True:
             topic, envelope = await self._operations.get()
             try:
-                await self._carry(topic, envelope, channel)
+                async with asyncio.timeout(CARRIES_WITHIN_S):
+                    await self._carry(topic, envelope, channel)
                 self.healthy = True
             except Exception:
                 self.healthy = False

@@ -201,3 +201,22 @@ async def test_nobody_waits_for_a_bus_that_has_ended(layer: Layer) -> None:
     bus.publish("t", {})
     async with asyncio.timeout(WITHIN_S):
         await bus.carried()
+
+
+async def test_a_layer_that_hangs_is_given_up_and_tried_again(
+    pair: tuple[Bus, Bus], layer: Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Any] = []
+    pair[1].subscribe("t", heard.append)
+    await pair[1].carried()
+    monkeypatch.setattr(module, "CARRIES_WITHIN_S", 0.01)
+    monkeypatch.setattr(layer, "group_send", lambda *_args: asyncio.Event().wait())
+    pair[0].publish("t", {"lost": True})
+    await pair[0].carried()
+    assert (pair[0].healthy, pair[0].dropped) == (False, 1)
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "RETRY_S", 0)
+    pair[0].publish("t", {"lost": False})
+    await pair[0].carried()
+    await quiet()
+    assert (pair[0].healthy, heard) == (True, [{"lost": False}])
