@@ -5,6 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from hubsite import health, pages
+from hubsite.events import document
 
 __all__ = ["urlpatterns"]
 
@@ -13,6 +14,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("security.urls")),
     path("api/", include("engine.urls")),
+    path("api/events/", document.events, name="events"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

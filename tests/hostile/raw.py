@@ -157,7 +157,8 @@ class Member(Raw):
     def __init__(self, url: str, who: Mapping[str, Any], *, ip: str = "") -> None:
         super().__init__(url, ip=ip)
         self.who = who
-        self.namespace = "/engine" if who["principal"].startswith("engine:") else "/"
+        kind = who["principal"].partition(":")[0]
+        self.namespace = "/" if kind == "user" else f"/{kind}"
         self.session: dict[str, Any] = {}
         self.offset_ms = 0
         self.key: MessageKey

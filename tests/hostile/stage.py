@@ -30,7 +30,7 @@ ENGINES = 6
 # Logins without passwords: hashing them would take longer than all cases together.
 CAST = """
 import json, time
-from security import services, sessions, tokens
+from security import grants, services, sessions, tokens
 from security.models import User
 from security.signatures import to_base64url
 now, cast = time.time(), {}
@@ -46,12 +46,15 @@ for number in range(%(people)d):
     log_in(user, user.username)
     if number < 2:
         log_in(user, f"{user.username}-elsewhere")
-for number in range(%(engines)d):
-    made = services.add("engine", f"engine{number}")
-    cast[made.account.name] = {
-        "principal": f"engine:{made.account.name}", "secret": made.secret,
-        "token": tokens.issue_for_service(made.account, now).text,
+def enrol(made):
+    account = made.account
+    cast[account.name] = {
+        "principal": f"{account.kind}:{account.name}", "secret": made.secret,
+        "token": tokens.issue_for_service(account, now).text,
     }
+for number in range(%(engines)d):
+    enrol(services.add("engine", f"engine{number}"))
+enrol(grants.add_with_rooms("agent", "agent0", ["lobby"]))
 print(json.dumps(cast))
 """
 

@@ -1,0 +1,1 @@
+"""The AsyncAPI document of the socket's events: made from the namespaces as they run."""
