@@ -169,6 +169,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 LANGUAGE_CODE = "en-gb"
+FORMAT_MODULE_PATH = ["hubsite.formats"]
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True

@@ -8,7 +8,7 @@ from typing import Final
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from engine.admin.parts import seconds_between, table
+from engine.admin.parts import table, time_between
 from engine.models import Job, JobEvent
 
 __all__ = ["Attempt", "attempts_of", "attempts_shown", "timeline"]
@@ -67,9 +67,9 @@ def attempts_shown(attempts: Sequence[Attempt]) -> SafeString | str:
             (
                 each.number,
                 each.engine,
-                seconds_between(each.waiting_since, each.dispatched_at),
-                seconds_between(each.dispatched_at, each.started_at),
-                seconds_between(each.started_at, each.ended_at),
+                time_between(each.waiting_since, each.dispatched_at),
+                time_between(each.dispatched_at, each.started_at),
+                time_between(each.started_at, each.ended_at),
                 each.end or "-",
                 each.error,
             )
@@ -101,7 +101,7 @@ def timeline(attempts: Sequence[Attempt], now: datetime) -> SafeString | str:
     return format_html(
         '<svg role="img" aria-label="{} attempts in {}" width="{}" height="{}">{}</svg>',
         len(attempts),
-        seconds_between(start, end),
+        time_between(start, end),
         WIDTH,
         len(attempts) * ROW,
         bars,

@@ -12,7 +12,16 @@ from django.utils.safestring import SafeString
 
 from engine import dispatcher
 from engine.admin.commands import ask_or_do
-from engine.admin.parts import ReadOnlyInline, Situated, pretty, seconds_between, table
+from engine.admin.parts import (
+    ReadOnlyInline,
+    Situated,
+    bar,
+    pretty,
+    ran,
+    table,
+    time_between,
+    waited,
+)
 from engine.models import Build, Job
 from engine.outcome import Outcome
 from engine.views import CURRENT, artifact_url, thumbnail_url
@@ -27,12 +36,33 @@ class JobInline(ReadOnlyInline):
     model = Job
     fk_name = "build"
     ordering = ("stage", "ordinal", "opening")
-    fields = ("id", "job_type", "state", "attempt", "progress", "engine_session", "error_code")
+    fields = (
+        "job_type",
+        "state",
+        "progress_shown",
+        "attempt",
+        "waited",
+        "ran",
+        "engine_session",
+        "error_code",
+    )
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> Any:  # noqa: ANN401 - Django's QuerySet of the inline
         rows = super().get_queryset(request)
         return rows.select_related("engine_session").defer("payload", "result")
+
+    @admin.display(description="progress")
+    def progress_shown(self, job: Job) -> SafeString:
+        return bar(job.progress)
+
+    @admin.display(description="waited")
+    def waited(self, job: Job) -> str:
+        return waited(job)
+
+    @admin.display(description="ran")
+    def ran(self, job: Job) -> str:
+        return ran(job)
 
 
 @admin.register(Build)
@@ -40,14 +70,14 @@ class BuildAdmin(Situated):
     """Builds, with their jobs and the built world."""
 
     list_display = (
-        "id",
         "world_name",
         "user",
         "state",
         "jobs_done",
+        "took",
         "engine_name",
         "created_at",
-        "took",
+        "id",
     )
     list_filter = ("state", "priority", "engine_name")
     list_select_related = ("user",)
@@ -72,10 +102,8 @@ class BuildAdmin(Situated):
             "Times",
             {"fields": ("created_at", "started_at", "finished_at", "waited", "took")},
         ),
-        (
-            "Request",
-            {"fields": ("id", "request_id", "priority", "world_sha256", "specification")},
-        ),
+        ("Request", {"fields": ("id", "request_id", "priority", "world_sha256")}),
+        ("Specification", {"classes": ("collapse",), "fields": ("specification",)}),
     )
     inlines: ClassVar[list[Any]] = [JobInline]
     actions = ("cancel_chosen", "retry_chosen")
@@ -125,11 +153,11 @@ class BuildAdmin(Situated):
 
     @admin.display(description="waited")
     def waited(self, build: Build) -> str:
-        return seconds_between(build.created_at, build.started_at)
+        return time_between(build.created_at, build.started_at)
 
     @admin.display(description="took")
     def took(self, build: Build) -> str:
-        return seconds_between(build.started_at, build.finished_at)
+        return time_between(build.started_at, build.finished_at)
 
     @admin.display(description="stages")
     def stages(self, build: Build) -> SafeString:
@@ -171,7 +199,7 @@ class BuildAdmin(Situated):
 def _stage_row(stage: dict[str, Any]) -> tuple[object, ...]:
     ended: datetime | None = stage["last"]
     open_jobs = stage["jobs"] > stage["done"] + stage["failed"]
-    took = seconds_between(stage["first"], None if open_jobs else ended)
+    took = time_between(stage["first"], None if open_jobs else ended)
     names = ("stage", "job_type", "jobs", "done", "failed", "tries")
     return (*(stage[name] for name in names), took)
 

@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from engine import dispatcher, effects
-from engine.admin.parts import Situated, seconds_between
+from engine.admin.parts import Situated, time_between
 from engine.clock import database_now
 from engine.models import EngineSession
 from engine.outcome import Outcome
@@ -64,7 +64,6 @@ class EngineSessionAdmin(Situated):
         "held",
         "capacity",
         "version",
-        "node",
         "connected_at",
         "closed_at",
     )
@@ -104,7 +103,7 @@ class EngineSessionAdmin(Situated):
 
     @admin.display(description="last sign of life", ordering="last_seen_at")
     def last_sign(self, session: EngineSession) -> str:
-        return f"{seconds_between(session.last_seen_at, database_now())} ago"
+        return f"{time_between(session.last_seen_at, database_now())} ago"
 
     @admin.display(description="live jobs")
     def held(self, session: EngineSession) -> int:
@@ -119,4 +118,4 @@ class EngineSessionAdmin(Situated):
 
     @admin.display(description="connected for")
     def connected_for(self, session: EngineSession) -> str:
-        return seconds_between(session.connected_at, session.closed_at or session.last_seen_at)
+        return time_between(session.connected_at, session.closed_at or session.last_seen_at)

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from engine import dispatcher
 from engine.admin.attempts import attempts_of, attempts_shown, timeline
 from engine.admin.commands import ask_or_do
-from engine.admin.parts import ReadOnlyInline, Situated, pretty, seconds_between
+from engine.admin.parts import ReadOnlyInline, Situated, bar, pretty, ran, waited
 from engine.clock import database_now
 from engine.models import Job, JobEvent
 
@@ -32,17 +32,16 @@ class JobAdmin(Situated):
     """Jobs, with their history."""
 
     list_display = (
-        "id",
         "job_type",
         "state",
         "progress",
-        "build",
-        "attempt",
-        "losses",
-        "engine_session",
-        "queued_at",
         "waited",
         "ran",
+        "attempt",
+        "engine",
+        "world",
+        "queued_at",
+        "id",
     )
     list_filter = ("state", "job_type", "priority", "finish")
     list_select_related = ("build", "engine_session")
@@ -53,7 +52,17 @@ class JobAdmin(Situated):
     fieldsets = (
         (
             None,
-            {"fields": ("job_type", "build", "stage", "state", "progress", "timeline", "attempts")},
+            {
+                "fields": (
+                    "job_type",
+                    "build",
+                    "stage",
+                    "state",
+                    "progress_shown",
+                    "timeline",
+                    "attempts",
+                )
+            },
         ),
         ("Error", {"fields": ("error_code", "error_message", "cancel_requested", "losses")}),
         (
@@ -90,7 +99,15 @@ class JobAdmin(Situated):
         ),
         ("Data", {"fields": ("payload_shown", "result_shown")}),
     )
-    readonly_fields = ("timeline", "attempts", "waited", "ran", "payload_shown", "result_shown")
+    readonly_fields = (
+        "progress_shown",
+        "timeline",
+        "attempts",
+        "waited",
+        "ran",
+        "payload_shown",
+        "result_shown",
+    )
     inlines: ClassVar[list[Any]] = [JobEventInline]
     actions = ("cancel_chosen", "retry_chosen")
 
@@ -132,13 +149,25 @@ class JobAdmin(Situated):
 
     # What is shown.
 
+    @admin.display(description="progress", ordering="progress")
+    def progress_shown(self, job: Job) -> SafeString:
+        return bar(job.progress)
+
+    @admin.display(description="engine", ordering="engine_session__name")
+    def engine(self, job: Job) -> str:
+        return job.engine_session.name if job.engine_session else "-"
+
+    @admin.display(description="world", ordering="build")
+    def world(self, job: Job) -> str:
+        return job.build.world_name
+
     @admin.display(description="waited")
     def waited(self, job: Job) -> str:
-        return seconds_between(job.queued_at, job.dispatched_at)
+        return waited(job)
 
     @admin.display(description="ran")
     def ran(self, job: Job) -> str:
-        return seconds_between(job.started_at, job.finished_at)
+        return ran(job)
 
     @admin.display(description="timeline")
     def timeline(self, job: Job) -> SafeString | str:

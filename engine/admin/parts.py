@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -14,14 +15,38 @@ from engine.models import DispatchControl, Job
 from engine.views import engine_online
 from security.admin import ReadOnlyAdmin
 
-__all__ = ["ReadOnlyInline", "Situated", "pretty", "seconds_between", "table"]
+__all__ = ["ReadOnlyInline", "Situated", "bar", "pretty", "ran", "table", "time_between", "waited"]
+
+NARROW: Final = "\u202f"  # a narrow space at which no line is broken
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+MINUTES_FROM, HOURS_FROM = 2 * MINUTE, 2 * HOUR
 
 
-def seconds_between(start: datetime | None, end: datetime | None) -> str:
-    """A duration for reading, to the millisecond; a dash while one end is missing."""
+def time_between(start: datetime | None, end: datetime | None) -> str:
+    """A duration for reading: to the millisecond below two minutes; a dash without both ends."""
     if start is None or end is None:
         return "-"
-    return f"{(end - start) / timedelta(seconds=1):.3f} s"
+    if (took := end - start) < MINUTES_FROM:
+        return f"{took / SECOND:.3f}{NARROW}s"
+    if took < HOURS_FROM:
+        return f"{took // MINUTE}{NARROW}min {took % MINUTE // SECOND}{NARROW}s"
+    return f"{took // HOUR}{NARROW}h {took % HOUR // MINUTE}{NARROW}min"
+
+
+def waited(job: Job) -> str:
+    """How long a job waited for its latest attempt, or waits."""
+    over = job.dispatched_at or job.finished_at
+    return time_between(job.queued_at, over or timezone.now())
+
+
+def ran(job: Job) -> str:
+    """How long its latest attempt ran, or runs."""
+    return time_between(job.started_at, job.finished_at or timezone.now())
+
+
+def bar(percent: int) -> SafeString:
+    """A progress from 0 to 100, drawn and written."""
+    return format_html('<progress max="100" value="{}"></progress>\u202f{}', percent, percent)
 
 
 def pretty(value: object) -> SafeString:

@@ -10,6 +10,7 @@ from django.test import Client
 
 from engine import dispatcher, effects
 from engine.admin.attempts import attempts_of
+from engine.admin.parts import time_between
 from engine.clock import database_now
 from engine.models import Build, DispatchControl, EngineSession, FeedEvent, Job
 from engine.outcome import Outcome
@@ -256,3 +257,28 @@ def test_what_engines_hold_goes_on_while_dispatch_is_paused(bench: Any) -> None:
     bench.run(job)
     assert bench.job(job).state == "completed"
     assert bench.assign() == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0.000 s"),
+        (119.9994, "119.999 s"),
+        (120, "2 min 0 s"),
+        (1_232.4, "20 min 32 s"),
+        (7_199, "119 min 59 s"),
+        (7_200, "2 h 0 min"),
+        (90_061, "25 h 1 min"),
+    ],
+)
+def test_a_duration_is_as_exact_as_it_is_long(seconds: float, shown: str) -> None:
+    start = database_now()
+    read = time_between(start, start + timedelta(seconds=seconds))
+    assert read.replace("\u202f", " ") == shown
+    assert time_between(start, None) == time_between(None, start) == "-"
+
+
+def test_times_are_shown_to_the_second(staff: Client, bench: Any) -> None:
+    build = bench.submit(entities=1)
+    page = staff.get(address(Build, build.pk, "change"))
+    assert f"{bench.now:%Y-%m-%d %H:%M:%S}" in page.content.decode()

@@ -1,0 +1,1 @@
+"""How the pages write dates: for reading events, which happen seconds apart."""
