@@ -9,6 +9,7 @@ import pytest
 
 from realtime.client import HubRefused
 from realtime.processes import LEASE_S, RENEW_S
+from tests.end_to_end.forest import forest
 from tests.services import RedisServer
 from tests.sites import PATIENCE_S, Guest, Site
 from tests.waiting import soon
@@ -219,19 +220,24 @@ async def test_an_outage_of_redis_closes_nobody_and_what_it_swallowed_is_made_up
         await Guest.enter(stack, site.at(number), name)
         for number, name in enumerate(("ada", "grace", "linus"))
     ]
+    tab = await Guest.enter(stack, site.at(1), "ada")
     for guest in (ada, grace, linus):
-        await guest.sees(ada=1, grace=1, linus=1)
+        await guest.sees(ada=2, grace=1, linus=1)
     redis_server.kill()
     near = await Guest.enter(stack, site.at(0), "admin")
     await near.join("garden")  # a room that no process could subscribe to
     await linus.client.close()
-    await ada.sees(ada=1, grace=1, linus=1, admin=1)
+    await ada.sees(ada=2, grace=1, linus=1, admin=1)
+    build_id = (await ada.client.act("generate_world", {"spec": forest()}))["build_id"]
+    for guest in (ada, tab):
+        status = await guest.client.next("build_status", within_s=PATIENCE_S)
+        assert status["build_id"] == build_id
     await asyncio.sleep(RENEW_S)  # what was sent meanwhile is gone for good
     redis_server.start()
     for guest in (ada, grace, near):
-        await guest.sees(ada=1, grace=1, admin=1)
+        await guest.sees(ada=2, grace=1, admin=1)
     await grace.join("garden")
     await near.sees(room="garden", grace=1, admin=1)
     await near.client.act("speak", {"text": "is anybody here?"})
     await soon(lambda: "garden" in [each["room"] for each in grace.updates], within_s=PATIENCE_S)
-    assert [each.client.socket.connected for each in (ada, grace, near)] == [True] * 3
+    assert [each.client.socket.connected for each in (ada, tab, grace, near)] == [True] * 4

@@ -1,4 +1,4 @@
-"""Takes each check of the gate away, one at a time, and wants a test to notice.
+"""Takes each check of the gate, and of presence, away, one at a time, and wants a test to notice.
 
     python -m tests.mutation.gate [--only TEXT]
 
@@ -29,6 +29,10 @@ REALTIME = [
         "ownactions", "attendance",
     )
 ]  # fmt: skip
+PRESENCE = [
+    f"tests/realtime/test_{name}.py"
+    for name in ("presence", "replicas", "processes", "crowd", "attendance", "secured")
+]
 TARGETS: dict[str, list[str]] = {
     "security/gate.py": ["tests/security/test_gate.py"],
     "realtime/secured.py": REALTIME,
@@ -39,6 +43,11 @@ TARGETS: dict[str, list[str]] = {
     "realtime/roster.py": REALTIME,
     "realtime/ownactions.py": REALTIME,
     "realtime/admission.py": REALTIME,
+    "realtime/presence.py": PRESENCE,
+    "realtime/replicas.py": PRESENCE,
+    "realtime/crowd.py": PRESENCE,
+    "realtime/processes.py": PRESENCE,
+    "realtime/attendance.py": [*PRESENCE, *REALTIME],
 }
 
 
