@@ -20,7 +20,7 @@ from security.conf import hub
 ANSWERS_WITHIN_S: Final = 2.0
 FORWARDED: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
-__all__ = ["healthz", "metrics", "pending_migrations", "readyz"]
+__all__ = ["healthz", "may_read_metrics", "metrics", "pending_migrations", "readyz"]
 
 
 @require_safe
@@ -46,7 +46,7 @@ async def readyz(_request: HttpRequest) -> JsonResponse:
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus' text format, for loopback or the bearer of HUB_METRICS_TOKEN."""
-    if not _may_read_metrics(request):
+    if not may_read_metrics(request):
         return JsonResponse({"code": "forbidden", "message": "Not from here."}, status=403)
     return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 
@@ -99,7 +99,8 @@ LOCAL: Final[dict[str, Callable[[], bool]]] = {
 }
 
 
-def _may_read_metrics(request: HttpRequest) -> bool:
+def may_read_metrics(request: HttpRequest) -> bool:
+    """Whether a request comes from this machine, or shows HUB_METRICS_TOKEN."""
     token = hub().metrics_token
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if token and hmac.compare_digest(given.encode(), token.encode()):

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from hubsite import health, pages
+from hubsite import health, pages, vitals
 from hubsite.events import document
 
 __all__ = ["urlpatterns"]
@@ -19,6 +19,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
+    path("metrics/summary", vitals.summary, name="summary"),
 ]
 handler400 = "hubsite.pages.bad_request"
 handler404 = "hubsite.pages.not_found"

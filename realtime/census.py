@@ -157,8 +157,12 @@ class Census:
             connections=tuple(found[:limit]),
             total=sum(answer["total"] for answer in answers),
             processes=len(answers),
-            silent=max(0, 1 + len(self._others or ()) - len(answers)),
+            silent=self.silent(len(answers)),
         )
+
+    def silent(self, answered: int) -> int:
+        """How many processes live that did not answer; 0 while nobody knows who lives."""
+        return max(0, 1 + len(self._others or ()) - answered)
 
     async def connection(self, process: str, key: str) -> Connection | None:
         """One connection; None if it is gone."""
