@@ -94,7 +94,11 @@ class LiveHub:
 
     def search_for_secrets(self) -> None:
         """Raises leaks.Found where a secret was printed or stored."""
-        if self._reader is not None:
+        if (
+            self._reader is not None
+            and self._process is not None
+            and self._process.poll() is not None
+        ):
             self._reader.join(STOPS_WITHIN_S)
         secrets = leaks.secrets_of(self.data_dir, self.environ)
         leaks.search_text("what the hub printed", self.output, secrets)

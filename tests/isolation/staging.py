@@ -9,7 +9,7 @@ from tests.flood.run import SETTINGS
 from tests.hostile.stage import Stage
 from tests.live import LiveHub
 
-__all__ = ["isolated"]
+__all__ = ["FailingHub", "isolated"]
 
 PINGS: Final = {"HUB_PING_INTERVAL_S": "0.5", "HUB_PING_TIMEOUT_S": "20"}
 
@@ -23,7 +23,7 @@ class FailingHub(LiveHub):
 @contextmanager
 def isolated(*, deadline_s: float = 1.0, **settings: str) -> Iterator[Stage]:
     """A running hub that waits so long for its database, with a cast."""
-    times = {"ISOLATION_DEADLINE_S": str(deadline_s), "HUB_WRITE_DEADLINE_S": "1"}
+    times = {"HUB_DATABASE_DEADLINE_S": str(deadline_s), "HUB_WRITE_DEADLINE_S": "1"}
     environ = {"HUB_TRUSTED_PROXIES": "127.0.0.1", **SETTINGS, **PINGS, **times, **settings}
     with FailingHub(**environ) as hub:
         yield Stage(hub)
