@@ -12,11 +12,13 @@ django_application = get_asgi_application()
 from hubsite.bodies import BoundedBodies  # noqa: E402 - the apps must be ready first
 from hubsite.composition import body_limit, server, state  # noqa: E402 - the apps must be ready first
 from hubsite.forwarded import ForwardedScheme  # noqa: E402 - as above
+from hubsite.gauges import expose  # noqa: E402 - as above
 from hubsite.lifespan import Lifespan  # noqa: E402 - as above
 from hubsite.notfound import no_such_socket  # noqa: E402 - as above
 from security.addresses import trusted  # noqa: E402 - as above
 
 hub = server()
+expose(hub)
 pages = BoundedBodies(django_application, limit_of=body_limit)
 # Channels routes by Django's path(), whose types know only views.
 router = ProtocolTypeRouter(

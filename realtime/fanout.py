@@ -40,6 +40,11 @@ class Fanout:
         self._rooms: dict[RoomKey, dict[Member, None]] = {}
         self.delivered = 0
 
+    @property
+    def rooms(self) -> int:
+        """How many rooms have a local member, those of one socket or of all among them."""
+        return len(self._rooms)
+
     def arrive(self, namespace: str, member: Member) -> None:
         """A member has joined the namespace: it is in the room of all, and in one by its id."""
         self.join(namespace, EVERYONE, member)

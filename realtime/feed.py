@@ -85,7 +85,7 @@ class FeedSource(Protocol):
 class Follower:
     """One socket's place in its owner's feed."""
 
-    __slots__ = ("busy", "epoch", "seq", "socket", "user_id", "wanted")
+    __slots__ = ("busy", "epoch", "page", "seq", "socket", "user_id", "wanted")
 
     def __init__(self, socket: Socket[Any], user_id: int, epoch: str, seq: int) -> None:
         self.socket = socket
@@ -93,6 +93,7 @@ class Follower:
         self.epoch = epoch
         self.seq = seq
         self.wanted = seq
+        self.page: Page | None = None
         self.busy = False
 
 
@@ -119,11 +120,13 @@ class FeedPump:
             body = {"epoch": epoch, "head": head, "recovered": False}
             return body, Follower(socket, user_id, epoch, head)
         page = await database.read(
-            self.source.read, user_id, asked["epoch"], asked["after"], limit=1
+            self.source.read, user_id, asked["epoch"], asked["after"], limit=PAGE
         )
         body = {"epoch": page.epoch, "head": page.head, "recovered": page.recovered}
         follower = Follower(socket, user_id, page.epoch, asked["after"] if page.recovered else -1)
         follower.wanted = page.head
+        if page.events:  # so that it need not be read again: after a crash everybody comes at once
+            follower.page = page
         return body, follower
 
     async def follow(self, follower: Follower) -> None:
@@ -195,9 +198,11 @@ class FeedPump:
         if follower.seq < 0:
             await self._send_snapshot(follower)
             return
-        page = await database.read(
-            self.source.read, follower.user_id, follower.epoch, follower.seq, limit=PAGE
-        )
+        page, follower.page = follower.page, None
+        if page is None:
+            page = await database.read(
+                self.source.read, follower.user_id, follower.epoch, follower.seq, limit=PAGE
+            )
         if not page.recovered:
             follower.seq = -1
             return
@@ -210,6 +215,7 @@ class FeedPump:
             follower.wanted = follower.seq  # a hint promised more than was committed
 
     async def _send_snapshot(self, follower: Follower) -> None:
+        follower.page = None
         snapshot = await database.read(self.source.snapshot, follower.user_id)
         follower.epoch, follower.seq = snapshot["epoch"], snapshot["head"]
         follower.wanted = max(follower.wanted, follower.seq)

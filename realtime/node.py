@@ -152,6 +152,11 @@ class Node:
         self.parting[sid] = transport
         self.timers.after(LINGER_S, lambda: self.parting.pop(sid, None))
 
+    @property
+    def working(self) -> int:
+        """How many pieces of work run in the background."""
+        return len(self._background)
+
     def background(self, work: Awaitable[Any]) -> None:
         """Run something to its end, apart; its failure is logged."""
         task = asyncio.ensure_future(work)

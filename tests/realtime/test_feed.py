@@ -39,6 +39,26 @@ async def test_more_than_a_page_is_read_page_by_page(bench: Bench) -> None:
     assert seen(peer) == list(range(1, 251))
 
 
+async def test_what_was_missed_is_read_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        bench.shelf.append(1, "build_status")
+    source, asked = bench.hub.feed.source, list[int]()
+    read = source.read
+
+    def counted(user_id: int, epoch: str | None, after: int, limit: int = 500) -> Any:
+        asked.append(after)
+        return read(user_id, epoch, after, limit)
+
+    monkeypatch.setattr(source, "read", counted)
+    peer = bench.peer()
+    await peer.connect("ada", feed={"epoch": "epoch-1", "after": 1})
+    await settle()
+    assert (seen(peer), asked) == ([2, 3], [1])
+    bench.hub.feed.publish({1: bench.shelf.append(1, "build_status")})
+    await settle()
+    assert (seen(peer), asked) == ([2, 3, 4], [1, 3])
+
+
 async def test_nobody_gets_what_is_anothers(bench: Bench) -> None:
     ada, grace = await bench.joined("ada"), await bench.joined("grace")
     bench.hub.feed.publish({1: bench.shelf.append(1, "build_status")})
