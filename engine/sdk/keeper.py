@@ -135,8 +135,11 @@ class Keeper:
             await asyncio.gather(*duties, return_exceptions=True)
 
     async def _introduce(self, link: Link) -> None:
-        if live := self._roster.live():
-            await self._tell(link, "engine_resume", {"attempts": live})
+        """Say what is alive, also nothing: what this engine held before a crash is released then.
+
+        Otherwise its jobs would wait for their leases to lapse.
+        """
+        await self._tell(link, "engine_resume", {"attempts": self._roster.live()})
         if not self._draining.is_set():
             await self._tell(link, "engine_ready", self._ready)
 

@@ -61,6 +61,7 @@ class Smith:
         self.begun: asyncio.Queue[Job] = asyncio.Queue()
         self.go_on = asyncio.Event()
         self.cancelled: list[str] = []
+        self.running: asyncio.Task[None]
         for job_type in ("BUILD_SCENE", "LOAD_ASSETS", "SPAWN_ENTITY"):
             self.engine.job(job_type)(self.work)
 
@@ -70,12 +71,16 @@ class Smith:
         try:
             await self.go_on.wait()
         except asyncio.CancelledError:
-            assert context.cancelled
-            self.cancelled.append(job.job_id)
+            if context.cancelled:
+                self.cancelled.append(job.job_id)
             raise
         if job.finish:
             await context.upload_artifact(GLB)
         return {"done": job.job_type}
+
+    def crash(self) -> None:
+        """End without a word: as if the process had been killed."""
+        self.running.cancel()
 
     async def next_job(self) -> Job:
         async with asyncio.timeout(SOON_S):
@@ -89,11 +94,12 @@ GLB = b"glTF" + (2).to_bytes(4, "little") + (12).to_bytes(4, "little")
 async def smith(url: str, secret: str) -> AsyncIterator[Smith]:
     """A smith at work; it is stopped at the end."""
     made = Smith(url, secret)
-    running = asyncio.create_task(made.engine.run())
+    made.running = asyncio.create_task(made.engine.run())
     yield made
     made.go_on.set()
     made.engine.stop(now=True)
-    await asyncio.wait_for(running, SOON_S)
+    with suppress(asyncio.CancelledError):
+        await asyncio.wait_for(made.running, SOON_S)
 
 
 def stored(hub: LiveHub, sql: str, *values: str) -> list[str]:
@@ -302,3 +308,21 @@ async def rejoined(hub: LiveHub, place: dict[str, Any]) -> tuple[dict[str, Any],
         session = await client.connect(feed=place)
         feed: dict[str, Any] = session["feed"]
         return feed, None if feed["recovered"] else await client.next("feed_snapshot")
+
+
+async def test_what_an_engine_held_before_it_crashed_is_given_out_again_at_once(
+    hub: LiveHub, secret: str
+) -> None:
+    async with person(hub) as ada:
+        async with smith(hub.url, secret) as crashed:
+            build = await ada.act("generate_world", {"spec": plain_world(1)})
+            first = await crashed.next_job()
+            crashed.crash()
+        async with smith(hub.url, secret) as worker:
+            second = await worker.next_job()
+            worker.go_on.set()
+            await status_of(ada, build, "completed")
+    assert first.job_id == second.job_id
+    history = "SELECT json_extract(detail, '$.reason') FROM engine_jobevent WHERE event = 'release'"
+    assert stored(hub, f"{history} AND job_id = ?", first.job_id) == ["engine_lost"]
+    assert second.attempt_id != first.attempt_id

@@ -29,6 +29,7 @@ async def test_a_job_goes_from_acknowledgement_to_result(
     names = {"job_id": "j1", "attempt_id": "a1"}
     assert done.body == {**names, "result": {"nodes": 3}}
     assert hub.events() == [
+        "engine_resume",
         "engine_ready",
         "job_ack",
         "job_started",

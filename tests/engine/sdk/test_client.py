@@ -54,7 +54,7 @@ async def test_an_engine_that_drains_does_not_call_itself_ready_again(
         release.set()
         await hub.hears("job_completed")
     assert len(hub.all("engine_ready")) == 1
-    assert len(hub.all("engine_resume")) == 1
+    assert [len(said.body["attempts"]) for said in hub.all("engine_resume")] == [0, 1]
 
 
 async def test_stopping_at_once_gives_the_jobs_back(hub: FakeHub, engine: Engine) -> None:

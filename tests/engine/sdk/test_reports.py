@@ -81,10 +81,10 @@ async def test_a_live_attempt_is_resumed_after_a_dropped_connection(
         release.set()
         done = await hub.hears("job_completed")
         assert hub.events() == [
-            *("engine_ready", "job_ack", "job_started"),
+            *("engine_resume", "engine_ready", "job_ack", "job_started"),
             *("engine_resume", "engine_ready", "job_completed"),
         ]
-    resume = hub.all("engine_resume")[0]
+    _, resume = hub.all("engine_resume")
     assert resume.body == {"attempts": [{"job_id": "j1", "attempt_id": "a1"}]}
     assert done.sid == resume.sid == hub.connections[1].sid
 
@@ -105,7 +105,7 @@ async def test_a_result_that_was_not_acknowledged_is_signed_anew_on_the_next_con
         await hub.submit()
         again = await hub.hears("job_completed", count=2)
     assert again.sid == hub.connections[1].sid
-    assert hub.all("engine_resume")[0].body["attempts"] == [{"job_id": "j1", "attempt_id": "a1"}]
+    assert hub.all("engine_resume")[1].body["attempts"] == [{"job_id": "j1", "attempt_id": "a1"}]
 
 
 class Hub:
