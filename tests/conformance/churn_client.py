@@ -12,7 +12,6 @@ import aiohttp
 
 from tests.conformance.peers import Peer, Wire
 
-AT_ONCE = 50
 WORD = '420["message-with-ack","hello"]'
 ANSWER = '430["hello"]'
 
@@ -121,8 +120,8 @@ async def hear(wire: Wire, wanted: str) -> None:
         pass
 
 
-async def main(origin: str, first: int, count: int) -> None:
-    """Let so many come and go, some of them at once."""
+async def main(origin: str, first: int, count: int, at_once: int) -> None:
+    """Let so many come and go, so many of them at once."""
     numbers = iter(range(first, first + count))
 
     async def some() -> None:
@@ -131,8 +130,8 @@ async def main(origin: str, first: int, count: int) -> None:
 
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(connector=connector) as http:
-        await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(some() for _ in range(at_once)))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:])))

@@ -7,11 +7,12 @@ import sys
 from tests.conformance import churn
 
 RUNS_WITHIN_S = 100.0
-SMALL = ("--connections", "90", "--warm-up", "90")
+SMALL = {"connections": 90, "warm-up": 90, "at-once": 10, "ping-timeout-ms": 3_000}
 
 
 def test_nothing_is_left_of_clients_that_came_and_went() -> None:
-    command = [sys.executable, "-m", "tests.conformance.churn", *SMALL]
+    options = [text for name, value in SMALL.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "tests.conformance.churn", *options]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=RUNS_WITHIN_S, check=False
     )
