@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-__all__ = ["Denial", "Handshake"]
+__all__ = ["ABORT_EXTENSION", "DIRECT_EXTENSION", "Denial", "Handshake"]
 
 # A server that can drop a connection without a closing handshake offers it under this extension
 # of the ASGI scope; without it a peer that never reads can only be abandoned.

@@ -4,9 +4,8 @@ What crosses the bus are the messages of ASGI themselves: the process that has t
 edge) sends what it receives to the owner of the session, which runs its own application on it and
 sends back what that answers. So polls, POSTs and upgrades work behind any round-robin proxy.
 
-Layers lose messages silently, hence each direction counts; and a process may die, hence the owner
-gives a sign of life. A gap, or silence, ends the line, and with it the session: the client starts
-anew. Section "No sticky sessions" of docs/protocol.md.
+A process may die, hence the owner gives a sign of life. Silence, or a gap in the line, ends it, and
+with it the session: the client starts anew. Section "No sticky sessions" of docs/protocol.md.
 """
 
 import asyncio
@@ -19,6 +18,8 @@ from typing import Any, Final
 from realtime.answers import Receive, Send, deny, refusal
 from realtime.bus import Bus
 from realtime.denials import UNKNOWN_SID
+from realtime.handshake import ABORT_EXTENSION
+from realtime.lines import SILENCE_S, TAKES_S, Line, LineBroken, topic_of
 
 __all__ = ["Application", "Relay"]
 
@@ -27,55 +28,15 @@ log = logging.getLogger(__name__)
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 OPENS_S: Final = 2.0  # without a first answer the owner is taken for dead
-SILENCE_S: Final = 5.0
 BEAT_S: Final = 2.0
-WAITING: Final = 1_000  # messages of one line that may wait at their destination
 CLOSE_UNSAID: Final = 1006
 CLOSE_TRY_AGAIN_LATER: Final = 1013
 OPEN: Final = frozenset({"websocket.accept", "websocket.send"})
 PORTABLE: Final = ("type", "method", "path", "query_string", "headers", "client", "scheme")
 
 
-class LineBroken(Exception):
-    """A message is missing, too many wait, or the other side is silent."""
-
-
-class Line:
-    """One connection between its edge and the owner of its session, seen from either end."""
-
-    def __init__(self, bus: Bus, name: str, other: str) -> None:
-        self._bus = bus
-        self._name = name
-        self._topic = topic_of(other)
-        self._sent = 0
-        self._heard = 0
-        self._incoming: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-
-    def say(self, kind: str, data: object = None) -> None:
-        """Send a message."""
-        body = {"line": self._name, "node": self._bus.node_id, "kind": kind, "data": data}
-        self._bus.publish(self._topic, {**body, "serial": self._sent})
-        self._sent += 1
-
-    async def tell(self, message: dict[str, Any]) -> None:
-        """Send a message of ASGI, and wait until the layer has taken it."""
-        self.say("asgi", message)
-        await self._bus.carried()
-
-    def hear(self, message: Mapping[str, Any]) -> None:
-        """A message has come; one that is out of line breaks it."""
-        if message["serial"] != self._heard or self._incoming.qsize() >= WAITING:
-            self._incoming.put_nowait(None)
-            return
-        self._heard += 1
-        self._incoming.put_nowait(dict(message))
-
-    async def next(self) -> dict[str, Any]:
-        """The next message. Raises LineBroken."""
-        message = await self._incoming.get()
-        if message is None:
-            raise LineBroken
-        return message
+class ReaderStuck(Exception):
+    """The client takes nothing, and its session's owner has had the time to say so."""
 
 
 class Relay:
@@ -96,12 +57,13 @@ class Relay:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what they said last is on the bus then
 
     def _hear(self, message: Mapping[str, Any]) -> None:
         line = self._lines.get(message["line"])
         if line is not None:
             line.hear(message)
-        elif message["kind"] == "open":
+        elif message["said"][0][0] == "open":
             self._open(message)
 
     # -- at the edge
@@ -116,8 +78,9 @@ class Relay:
         try:
             async for message in self._answers(line):
                 answered = True
-                async with asyncio.timeout(SILENCE_S):  # a client that does not read
-                    await send(message)
+                await self._hand_on(message, send)
+        except ReaderStuck:
+            (scope.get("extensions") or {}).get(ABORT_EXTENSION, _nothing)()
         except (LineBroken, TimeoutError):
             with contextlib.suppress(OSError, RuntimeError):
                 await self._give_up(scope, send, answered=answered)
@@ -133,23 +96,32 @@ class Relay:
         patience_s, last = OPENS_S, ""
         while True:
             async with asyncio.timeout(patience_s):
-                message = await line.next()
+                kind, message = await line.next()
             patience_s = SILENCE_S
-            if message["kind"] == "end" and last in OPEN:
+            if kind == "end" and last in OPEN:
                 raise LineBroken  # the owner has lost the session
-            if message["kind"] == "end":
+            if kind == "end":
                 return
-            if message["kind"] == "asgi":
-                last = message["data"]["type"]
-                yield message["data"]
+            if kind == "asgi":
+                last = message["type"]
+                yield message
+
+    async def _hand_on(self, message: dict[str, Any], send: Send) -> None:
+        """Send what the owner said to the client. Raises ReaderStuck."""
+        try:
+            async with asyncio.timeout(TAKES_S):
+                await send(message)
+        except TimeoutError:
+            raise ReaderStuck from None
 
     async def _pump(self, line: Line, receive: Receive) -> None:
         """What the connection brings, one message after the other."""
-        while True:
-            message = await receive()
-            await line.tell(message)
-            if message["type"].endswith("disconnect"):
-                return
+        with contextlib.suppress(ConnectionError):  # its owner is gone, as its silence will tell
+            while True:
+                message = await receive()
+                await line.tell(message)
+                if message["type"].endswith("disconnect"):
+                    return
 
     async def _give_up(self, scope: dict[str, Any], send: Send, *, answered: bool) -> None:
         if scope["type"] == "http" and not answered:
@@ -169,16 +141,16 @@ class Relay:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, line: Line, name: str) -> None:
-        scope = (await line.next())["data"]
+        _, scope = await line.next()
         beats = asyncio.create_task(self._beat(line))
         gone = {"type": f"{scope['type']}.disconnect", "code": CLOSE_UNSAID}
 
         async def receive() -> dict[str, Any]:
             try:
-                message = await line.next()
+                kind, message = await line.next()
             except LineBroken:
                 return gone
-            return gone if message["kind"] == "gone" else message["data"]
+            return gone if kind == "gone" else dict(message)
 
         try:
             await self._applications[scope["type"]](scope, receive, line.tell)
@@ -196,6 +168,5 @@ class Relay:
             await asyncio.sleep(BEAT_S)
 
 
-def topic_of(node_id: str) -> str:
-    """The topic that only one process hears."""
-    return f"relay:{node_id}"
+def _nothing() -> None:
+    """Where the server cannot drop a connection: it ends when the server's own patience does."""

@@ -60,8 +60,9 @@ def run_node(request: pytest.FixtureRequest) -> RunNode:
     assert cache is not None
     client = install_from_npm(request.param, Path(cache.mkdir("npm")))
 
-    def run(script: str, hub: LiveHub, user: str) -> dict[str, Any]:
+    def run(script: str, hub: LiveHub, user: str, **variables: str) -> dict[str, Any]:
         environ = {
+            **variables,
             "HUB_URL": hub.url,
             "HUB_USER": user,
             "HUB_PASSWORD": PASSWORD,

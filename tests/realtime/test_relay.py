@@ -8,16 +8,29 @@ from typing import Any
 import orjson
 import pytest
 
-from realtime import bus, relay
+from realtime import bus, lines, relay
 from realtime.engineserver import EngineServer, MessageSession
+from realtime.outbox import OutboxLimits
+from realtime.policy import Policy
 from realtime.protocol import Frame, Limits
 from realtime.sids import Sids
 from tests.realtime.asgi import EIO, HttpAnswer, WebSocket, connect, request
 from tests.realtime.layer import Layer
+from tests.waiting import soon
 
 KEY = b"k" * 32
 POLLING = EIO.format("polling")
 WEBSOCKET = EIO.format("websocket")
+
+
+class Doorman(Policy):
+    """Notes who does not read."""
+
+    def __init__(self) -> None:
+        self.slow: list[str] = []
+
+    def slow_reader(self, session: Any) -> None:
+        self.slow.append(session.id)
 
 
 def echo(session: MessageSession, message: Frame) -> None:
@@ -161,10 +174,50 @@ async def test_a_lost_message_ends_the_connection_and_the_session(
         socket.send("5", "4a")
         assert await socket.next() == "4a"
         layer.fails = 1
-        socket.send("4lost", "4after")
+        socket.send("4lost")
+        await quiet()
+        socket.send("4after")
         assert await socket.close_code() == 1013
     await quiet()
     assert sites[0].node().sessions == {}
+
+
+async def test_a_burst_that_is_larger_than_what_may_be_under_way_arrives_in_order(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "WINDOW", 4 * lines.MESSAGE_COST)
+    sid = await open_polling(sites[0])
+    async with connect(sites[1], f"{WEBSOCKET}&sid={sid}") as socket:
+        await probe(socket)
+        socket.send("5", *(f"4{number}" for number in range(300)))
+        assert [await socket.next() for _ in range(300)] == [f"4{number}" for number in range(300)]
+
+
+async def test_a_reader_that_is_slow_elsewhere_is_found_slow_by_its_owner(
+    layer: Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "WINDOW", 4 * lines.MESSAGE_COST)
+    monkeypatch.setattr(relay, "TAKES_S", 0.05)
+    doorman = Doorman()
+    limits = OutboxLimits(messages=10)
+    owner, edge = (
+        EngineServer(on_message=echo, relay_key=KEY, policy=doorman, outbox_limits=limits)
+        for _ in range(2)
+    )
+    edge.node()
+    sid = await open_polling(owner)
+    async with connect(edge, f"{WEBSOCKET}&sid={sid}") as socket:
+        await probe(socket)
+        socket.send("5")
+        await quiet()
+        socket.reads.clear()
+        for number in range(50):
+            owner.node().sessions[sid].connection.send_encoded([f"4{number}"])
+        owner.node().sessions[sid].flush()
+        assert doorman.slow == [sid]
+        await soon(lambda: socket.aborted)
+    for site in (owner, edge):
+        await site.shutdown(deadline_s=0)
 
 
 async def test_nothing_is_left_when_the_connections_end(sites: Sites) -> None:

@@ -26,12 +26,13 @@ export class Person {
   #login;
   #signer;
 
-  constructor(login, transports = ["websocket"]) {
+  constructor(login, transports = ["websocket"], options = {}) {
     this.#login = login;
     const clientNonce = randomNonce();
     this.socket = io(HUB_URL, {
       transports, reconnection: false, forceNew: true,
       auth: (answer) => answer({ token: login.access, client_nonce: clientNonce }),
+      ...options,
     });
     this.socket.onAny((event, ...args) => this.heard.push({ event, args }));
     this.ready = this.#join(clientNonce);
