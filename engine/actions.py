@@ -26,7 +26,8 @@ Handler = Callable[[Socket[Seat], Action], Awaitable[Reply]]
 
 
 def world_actions(coordinator: Coordinator, settings: HubSettings) -> dict[str, ActionType]:
-    """The action types of worlds and jobs, by name."""
+    """The action types of worlds and jobs, by name. Raises `adapter.SchemaChanged`."""
+    adapter.prepare()
     small = PayloadRule(max_bytes=settings.action_payload)
     world = PayloadRule(max_bytes=settings.world_payload, bounds=WORLD_BOUNDS)
     types = (

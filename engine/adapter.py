@@ -45,6 +45,7 @@ __all__ = [
     "admit",
     "check_job",
     "load_schema",
+    "prepare",
     "unknown_keys",
 ]
 
@@ -142,6 +143,15 @@ def check_job(job_type: object, payload: object) -> None:
         known = ", ".join(sorted(JOB_TYPES))
         raise JobRefused([Finding("$.job_type", f"the type is none of {known}")])
     _refuse_if(_schema_findings(_job_validators()[JobType(job_type)], payload), JobRefused)
+
+
+def prepare() -> None:
+    """Compile what everything is validated by; raises `SchemaChanged`, and then nothing may start.
+
+    Otherwise the first world of a process would find out, and wait for it.
+    """
+    _world_validator()
+    _job_validators()
 
 
 def load_schema() -> dict[str, Any]:

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import adapter
+from engine.actions import world_actions
 from engine.adapter import (
     MAX_FINDINGS,
     WORLD_BOUNDS,
@@ -20,7 +22,9 @@ from engine.adapter import (
     admit,
     load_schema,
 )
+from engine.coordinator import Coordinator
 from engine.worldspec import Finding
+from security.conf import HubSettings
 from security.strictjson import Bounds, TooManyNodes, loads
 
 
@@ -331,7 +335,9 @@ def test_the_schema_is_the_frozen_one() -> None:
     assert load_schema()["title"] == "World specification 1.0 (frozen)"
 
 
-def test_a_changed_schema_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_changed_schema_is_refused_and_nothing_starts_on_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     name = "contracts/world_spec.v1.schema.json"
     raw = (resources.files("engine") / name).read_bytes()
     (tmp_path / "contracts").mkdir()
@@ -344,6 +350,12 @@ def test_a_changed_schema_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         f"the world schema has SHA-256 {hashlib.sha256(edited).hexdigest()}, "
         f"but {hashlib.sha256(raw).hexdigest()} is the frozen one"
     )
+    for compiled in (adapter._world_validator, adapter._job_validators):
+        compiled.cache_clear()
+        with pytest.raises(SchemaChanged):
+            compiled()
+    with pytest.raises(SchemaChanged):
+        world_actions(Coordinator(), HubSettings())  # as the server is composed
 
 
 def largest(schema: dict[str, Any], root: dict[str, Any]) -> int:
