@@ -1,5 +1,7 @@
 """The examples of the documentation run against a real hub, as they are."""
 
+import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from realtime.client import HubClient
 from tests.end_to_end.tools import install_from_npm, require_program
 from tests.live import CHECKOUT, PASSWORD, LiveHub
 
@@ -114,6 +117,36 @@ def test_the_python_client_has_a_world_built_by_the_third_party_engine(hub: Live
 def test_an_engine_in_javascript_builds_a_world_as_well(hub: LiveHub) -> None:
     assert_a_world_is_built(hub)
     assert hub.violations(kind__startswith="engine") == []
+
+
+async def test_the_agent_of_the_guide_answers_a_wave_and_a_shout(hub: LiveHub) -> None:
+    secret = hub.add_service("greeter", "agent", "--rooms", "lobby")
+    agent = subprocess.Popen(
+        [sys.executable, EXAMPLES / "greeter_agent.py", "greeter"],
+        env=environ(HUB_URL=hub.url, HUB_AGENT_SECRET=secret),
+    )
+    try:
+        async with HubClient(hub.url) as ada:
+            await ada.sign_in("ada", PASSWORD)
+            await ada.connect()
+            hello = await answered(ada, "emote", {"name": "wave"})
+            assert (hello["message"], hello["reason"]) == ("Hello, ada!", "greeting")
+            calm = await answered(ada, "speak", {"text": "HELLO"})
+            assert (calm["agent"], calm["reason"]) == ("greeter", "shouting")
+    finally:
+        agent.terminate()
+        assert await asyncio.to_thread(agent.wait, STOPS_WITHIN_S) == 0
+
+
+async def answered(person: HubClient, kind: str, payload: dict[str, str]) -> dict[str, Any]:
+    """Act until an agent answers, which may still be on its way; what it says to the last act."""
+    async with asyncio.timeout(RUNS_WITHIN_S):
+        while True:
+            action = await person.act(kind, payload)
+            with contextlib.suppress(TimeoutError):
+                word: dict[str, Any] = await person.next("agent_update", within_s=2)
+                assert word["in_reply_to"] == action["id"]
+                return word
 
 
 def assert_a_world_is_built(hub: LiveHub) -> None:
