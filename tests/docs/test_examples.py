@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,18 @@ def tiny_node_engine(hub: LiveHub, stock_client: Path) -> Iterator[None]:
 
 
 @pytest.fixture
+def greeter(hub: LiveHub) -> Iterator[None]:
+    """The agent of the guide."""
+    secret = hub.add_service("greeter", "agent", "--rooms", "lobby")
+    with running(
+        [sys.executable, EXAMPLES / "greeter_agent.py", "greeter"],
+        HUB_URL=hub.url,
+        HUB_AGENT_SECRET=secret,
+    ):
+        yield
+
+
+@pytest.fixture
 def stock_client(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A folder in which a script finds socket.io-client."""
     require_program("node", "nodejs")
@@ -63,11 +75,16 @@ def stock_client(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 @contextmanager
 def running_engine(hub: LiveHub, name: str, *command: "str | Path") -> Iterator[None]:
-    """An engine, which must drain and end well on SIGTERM."""
+    """An engine with an account of its own."""
     secret = hub.add_service(name)
-    process = subprocess.Popen(
-        [*command, name], env=environ(HUB_URL=hub.url, HUB_ENGINE_SECRET=secret)
-    )
+    with running([*command, name], HUB_URL=hub.url, HUB_ENGINE_SECRET=secret):
+        yield
+
+
+@contextmanager
+def running(command: "Sequence[str | Path]", **settings: str) -> Iterator[None]:
+    """A program that must end well on SIGTERM."""
+    process = subprocess.Popen(command, env=environ(**settings))
     try:
         yield
     finally:
@@ -119,23 +136,15 @@ def test_an_engine_in_javascript_builds_a_world_as_well(hub: LiveHub) -> None:
     assert hub.violations(kind__startswith="engine") == []
 
 
+@pytest.mark.usefixtures("greeter")
 async def test_the_agent_of_the_guide_answers_a_wave_and_a_shout(hub: LiveHub) -> None:
-    secret = hub.add_service("greeter", "agent", "--rooms", "lobby")
-    agent = subprocess.Popen(
-        [sys.executable, EXAMPLES / "greeter_agent.py", "greeter"],
-        env=environ(HUB_URL=hub.url, HUB_AGENT_SECRET=secret),
-    )
-    try:
-        async with HubClient(hub.url) as ada:
-            await ada.sign_in("ada", PASSWORD)
-            await ada.connect()
-            hello = await answered(ada, "emote", {"name": "wave"})
-            assert (hello["message"], hello["reason"]) == ("Hello, ada!", "greeting")
-            calm = await answered(ada, "speak", {"text": "HELLO"})
-            assert (calm["agent"], calm["reason"]) == ("greeter", "shouting")
-    finally:
-        agent.terminate()
-        assert await asyncio.to_thread(agent.wait, STOPS_WITHIN_S) == 0
+    async with HubClient(hub.url) as ada:
+        await ada.sign_in("ada", PASSWORD)
+        await ada.connect()
+        hello = await answered(ada, "emote", {"name": "wave"})
+        assert (hello["message"], hello["reason"]) == ("Hello, ada!", "greeting")
+        calm = await answered(ada, "speak", {"text": "HELLO"})
+        assert (calm["agent"], calm["reason"]) == ("greeter", "shouting")
 
 
 async def answered(person: HubClient, kind: str, payload: dict[str, str]) -> dict[str, Any]:
