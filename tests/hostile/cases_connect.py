@@ -11,6 +11,7 @@ from tests.hostile.stage import Stage
 Person = dict[str, Any]
 Auth = Callable[[Stage, Person], object]
 BAD = "AUTH_INVALID"
+FRIEND = "http://friend.example"  # a page that may connect, as a person
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ HANDSHAKES = [
     origin("other name of this machine", "http://localhost:{port}"),
     Handshake("origin of our own", 101, headers=(("Origin", "http://127.0.0.1:{port}"),)),
     Handshake("no origin", 101),
+    Handshake("origin that is listed", 101, headers=(("Origin", FRIEND),)),
+    origin("listed, with a port", f"{FRIEND}:8080"),
+    origin("listed, by TLS", FRIEND.replace("http", "https")),
+    origin("below the listed one", FRIEND.replace("//", "//evil.")),
     Handshake("token in the query", 403, "token_in_url", query="&token={token}"),
     Handshake("access_token in the query", 403, "token_in_url", query="&access_token={token}"),
     Handshake("token under another name", 403, "token_in_url", query="&t={token}"),
@@ -198,10 +203,12 @@ CONNECTS = [
     claim("tv", "1"),
     claim("tv", True),
     raw_claims("claim iss twice", lambda text: text[:-1] + ',"iss":"interaction-hub"}'),
+    raw_claims("claim exp null", lambda text: text[:-1].replace('"exp"', '"exq"') + ',"exp":null}'),
     raw_claims("claim exp NaN", lambda text: text[:-1] + ',"exp":NaN}'),
     raw_claims("claims are a list", lambda text: f"[{text}]"),
     token("refresh as access", lambda _stage, who: who["refresh"]),
     token("of an engine", lambda stage, _who: stage.engine()["token"]),
+    token("of an agent", lambda stage, _who: stage.cast["agent0"]["token"]),
     token("of another login with this one's id", lambda stage, who: stage.token(
         who, sid=stage.cast["person0-elsewhere"]["session"])),
     token("expired", lambda stage, who: stage.token(who, exp=now() - 1), "AUTH_EXPIRED"),
@@ -210,6 +217,17 @@ CONNECTS = [
         "a person's token on /engine",
         lambda _stage, who: {"token": who["token"], "client_nonce": "Y" * 43},
         namespace="/engine",
+    ),
+    *(
+        Connect(
+            f"{name}'s token on {namespace}",
+            lambda stage, _who, name=name: {  # type: ignore[misc]  # a default
+                "token": stage.cast[name]["token"],
+                "client_nonce": "Y" * 43,
+            },
+            namespace=namespace,
+        )
+        for name, namespace in (("agent0", "/engine"), ("engine1", "/agent"), ("person2", "/agent"))
     ),
     Connect(
         "no client nonce on /engine",

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.hostile.cases_connect import FRIEND
 from tests.hostile.raw import Member
 from tests.hostile.stage import Stage, staged
 
@@ -16,6 +17,7 @@ def stage() -> Iterator[Stage]:
     """A hub whose rates and budgets do not get in the way of hundreds of refusals."""
     with staged(
         HUB_VIOLATION_BUDGET=MANY,
+        HUB_ALLOWED_ORIGINS=FRIEND,
         HUB_MESSAGES_PER_S=MANY,
         HUB_MESSAGE_BURST=MANY,
         HUB_BYTES_PER_S="100000000",

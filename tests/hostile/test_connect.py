@@ -1,10 +1,12 @@
 """Hostile handshakes and tokens over real sockets (docs/security.md)."""
 
 import json
+import urllib.error
+import urllib.request
 
 import pytest
 
-from tests.hostile.cases_connect import CONNECTS, HANDSHAKES, Connect, Handshake
+from tests.hostile.cases_connect import CONNECTS, FRIEND, HANDSHAKES, Connect, Handshake
 from tests.hostile.stage import Stage
 
 pytestmark = pytest.mark.xdist_group("hostile")
@@ -38,6 +40,41 @@ async def test_a_hostile_connect_is_refused_recorded_and_closed(
         assert stage.recorded(ip) == stage.expected[ip]
         assert await client.closed() == 4401
     stage.assert_clean("".join(client.frames))
+
+
+@pytest.mark.parametrize("namespace", ["/engine", "/agent"])
+async def test_no_page_is_a_service_however_welcome_it_is_as_a_person(
+    stage: Stage, namespace: str
+) -> None:
+    ip = stage.address({"origin_forbidden": 1})
+    name = "engine1" if namespace == "/engine" else "agent0"
+    auth = json.dumps({"token": stage.cast[name]["token"], "client_nonce": "Y" * 43})
+    async with stage.raw(ip, Origin=FRIEND) as page:
+        refusal = await page.join(auth, namespace)
+        assert (refusal["code"], await page.closed()) == ("FORBIDDEN", 4403)
+    assert stage.recorded(ip) == stage.expected[ip]
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [(FRIEND, 200), ("https://evil.example", 403), ("null", 403)]
+)
+def test_pages_that_poll_are_held_to_the_same_origins(
+    stage: Stage, origin: str, status: int
+) -> None:
+    ip = stage.address({"origin_forbidden": 1} if status == 403 else {"auth_required": 1})
+    address = f"{stage.hub.url}/socket.io/?EIO=4&transport=polling"
+    headers = {"Origin": origin, "X-Forwarded-For": ip}
+    request = urllib.request.Request(address, headers=headers)  # noqa: S310 - the hub's own http address
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
+            seen = answer.status
+    except urllib.error.HTTPError as refused:
+        with refused:
+            seen = refused.code
+            stage.assert_clean(refused.read().decode())
+    assert seen == status
+    if status == 403:
+        assert stage.recorded(ip) == stage.expected[ip]
 
 
 async def test_the_books_are_right(stage: Stage) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.hostile.cases_engines import BODIES, CONTENTS, IDS, TRICKS, UNKNOWN_EVENTS, Trick
+from tests.hostile.cases_worlds import SPEC
 from tests.hostile.raw import Member
 from tests.hostile.stage import Stage
 
@@ -71,21 +72,6 @@ async def test_a_second_connection_replaces_the_first_only_after_its_proof(
         assert await owner.closed() == 4409
 
 
-SPEC = {
-    "schema_version": "1.0",
-    "world": {"id": "world_a", "name": "A", "gravity": [0, -9.81, 0]},
-    "scene": {"id": "scene_a", "ambientLight": [0.5, 0.5, 0.5], "skybox": "dusk"},
-    "entities": [
-        {
-            "id": "box_1",
-            "type": "object",
-            "transform": {"position": [0, 0, 0], "rotation": [0, 0, 0], "scale": [1, 1, 1]},
-            "material": {"shader": "standard", "texture": "wood", "color": [1, 1, 1]},
-            "components": {"mesh": "box", "collider": "box"},
-        }
-    ],
-}
-
 # Reports about a job that is really running: what is sent, by whom, and the refusal.
 IMPOSSIBLE: list[tuple[str, dict[str, Any], str]] = [
     *(
@@ -137,6 +123,44 @@ async def test_a_running_job_is_moved_by_nothing_but_its_own_engines_truth(
         error = {"code": "cancelled", "message": "as asked", "retryable": False}
         failed = engine.sign("job_failed", {**ids, "error": error})
         assert (await engine.report("job_failed", failed))["ok"] is True
+    stage.calm = stage.domain()
+
+
+async def test_a_job_is_completed_once_with_one_result(stage: Stage, bystander: Member) -> None:
+    kinds = {"conflicting_completion": 1, "invalid_transition": 3}
+    quiet, ip = stage.address({}), stage.address(kinds)
+    async with (
+        stage.member(stage.person(), quiet) as owner,
+        stage.member(stage.cast["engine3"], ip) as engine,
+    ):
+
+        async def report(event: str, **body: Any) -> dict[str, Any]:
+            return await engine.report(event, engine.sign(event, {**ids, **body}))
+
+        ready = engine.sign("engine_ready", BODIES["engine_ready"])
+        assert (await engine.report("engine_ready", ready))["ok"] is True
+        build = await owner.act(owner.sign("generate_world", {"spec": SPEC}))
+        frame = await engine.until(lambda each: '["engine_job"' in each)
+        job = json.loads(json.loads(frame[frame.index("[") :])[1]["payload"])
+        ids = {key: job[key] for key in IDS}
+        for event in ("job_ack", "job_started"):
+            assert (await report(event))["ok"] is True
+        assert (await report("job_completed", result={"scene": "a"}))["ok"] is True
+        done = stage.domain()
+        again = await report("job_completed", result={"scene": "a"})
+        assert (again["ok"], again["duplicate"]) == (True, True)
+        other = await report("job_completed", result={"scene": "b"})
+        assert other["error"] == "CONFLICTING_COMPLETION"
+        fault = {"code": "x", "message": "y", "retryable": True}
+        for event, body in (
+            ("job_started", {}),
+            ("job_progress", {"progress": 99}),
+            ("job_failed", {"error": fault}),
+        ):
+            assert (event, (await report(event, **body))["error"]) == (event, "INVALID_TRANSITION")
+        assert stage.domain() == done
+        cancel = owner.sign("build_cancel", {"build_id": build["build_id"]})
+        assert (await owner.act(cancel))["ok"] is True
     stage.calm = stage.domain()
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("hostile")
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Stage]:
     with staged(
-        HUB_CONNECT_DEADLINE_S="1",
+        HUB_CONNECT_DEADLINE_S="5",
         HUB_PING_INTERVAL_S="1",
         HUB_PING_TIMEOUT_S="2",
         HUB_INACTIVE_AFTER_S="3",
@@ -32,6 +32,8 @@ def strict() -> Iterator[Stage]:
         HUB_HANDSHAKE_BURST="30",
         HUB_HANDSHAKES_PER_S="1",
         HUB_NONCE_CAPACITY="60",
+        HUB_ENGINE_MESSAGE_BURST="20",
+        HUB_ENGINE_MESSAGES_PER_S="1",
     ) as stage:
         yield stage
 
@@ -89,13 +91,12 @@ async def test_a_ninth_socket_of_a_person_is_refused(strict: Stage) -> None:
 async def test_sixteen_connections_of_an_address_may_prove_nothing(strict: Stage) -> None:
     ip = strict.address({"too_many_connections": 2, "auth_required": 16})
     clients = [strict.raw(ip) for _ in range(17)]
-    statuses = [await client.status() for client in clients]
+    statuses = await asyncio.gather(*(client.status() for client in clients))
     assert statuses == [101] * 17
-    assert await clients[16].closed() == 4429
-    assert clients[16].frames == []
     assert await asyncio.to_thread(polling_status, strict, ip) == 429
-    for client in clients[:16]:
-        assert await client.closed() == 4408
+    codes = [await client.closed() for client in clients]
+    assert sorted(codes) == [4408] * 16 + [4429]
+    assert clients[codes.index(4429)].frames == []
 
 
 def polling_status(stage: Stage, ip: str) -> int:
@@ -133,6 +134,20 @@ async def test_a_flood_of_events_is_refused_with_the_exact_count_on_record(stric
         refused = len(errors)
     strict.expected[ip]["rate_limited"] = refused
     assert refused > 100
+    assert strict.await_recorded(ip) == strict.expected[ip]
+
+
+async def test_a_flood_of_an_engine_is_refused_unread_with_the_exact_count(strict: Stage) -> None:
+    ip = strict.address({})
+    async with strict.member(strict.engine(), ip) as engine:
+        reports = [json.dumps(["telemetry", engine.sign("telemetry", {})]) for _ in range(100)]
+        await engine.send_all(*(f"42/engine,{n}{text}" for n, text in enumerate(reports)))
+        answers = [await engine.answer(n, "/engine") for n in range(len(reports))]
+        refused = [each for each in answers if not each["ok"]]
+        assert {each["error"] for each in refused} == {"RATE_LIMITED"}
+        assert all(each["retry_after_ms"] > 0 for each in refused)
+    strict.expected[ip]["rate_limited"] = len(refused)
+    assert len(refused) > 20
     assert strict.await_recorded(ip) == strict.expected[ip]
 
 
