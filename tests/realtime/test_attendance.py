@@ -1,5 +1,6 @@
 """Presence by heartbeats: who is shown how, told in how many messages, and that nothing is kept."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,16 @@ async def test_heartbeats_count_from_the_last_one(bench: Bench) -> None:
     assert peer.wires.code is None
     await bench.advance(0.1)
     assert peer.wires.code == 4408
+
+
+async def test_people_cost_no_task_and_their_deadlines_one_alarm(bench: Bench) -> None:
+    tasks = len(asyncio.all_tasks())
+    for number in range(30):
+        bench.add(f"p{number}", 100 + number)
+        await bench.joined(f"p{number}")
+    assert len(asyncio.all_tasks()) == tasks
+    assert len(bench.node.timers) >= 30
+    assert len(bench.time._alarms) == 1
 
 
 @pytest.mark.parametrize(
