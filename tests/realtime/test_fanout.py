@@ -136,3 +136,14 @@ async def test_a_process_hears_only_rooms_that_somebody_there_is_in(
         there.depart("/", member)
     there.leave("/", "red", members["a"])
     assert lines[0]._listeners == {}
+
+
+async def test_what_is_for_this_process_only_crosses_no_bus(members: dict[str, Member]) -> None:
+    lines: list[Line] = []
+    here, there = fanout_of(Line("here", lines), {}), fanout_of(Line("there", lines), members)
+    mine = Member("mine")
+    here.join("/", "red", mine)
+    there.join("/", "red", members["a"])
+    assert (here.broadcast_here("/", "red", "e", 1), here.delivered) == (1, 1)
+    assert (mine.got, members["a"].got, lines[0].published) == (['42["e",1]'], [], 0)
+    assert here.broadcast_here("/", "nobody's", "e") == 0
