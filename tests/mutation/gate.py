@@ -29,10 +29,6 @@ REALTIME = [
         "ownactions", "attendance",
     )
 ]  # fmt: skip
-PRESENCE = [
-    f"tests/realtime/test_{name}.py"
-    for name in ("presence", "replicas", "processes", "crowd", "attendance", "secured")
-]
 TARGETS: dict[str, list[str]] = {
     "security/gate.py": ["tests/security/test_gate.py"],
     "realtime/secured.py": REALTIME,
@@ -43,11 +39,11 @@ TARGETS: dict[str, list[str]] = {
     "realtime/roster.py": REALTIME,
     "realtime/ownactions.py": REALTIME,
     "realtime/admission.py": REALTIME,
-    "realtime/presence.py": PRESENCE,
-    "realtime/replicas.py": PRESENCE,
-    "realtime/crowd.py": PRESENCE,
-    "realtime/processes.py": PRESENCE,
-    "realtime/attendance.py": [*PRESENCE, *REALTIME],
+    "realtime/presence.py": ["tests/realtime/test_presence.py"],
+    "realtime/replicas.py": ["tests/realtime/test_replicas.py"],
+    "realtime/crowd.py": ["tests/realtime/test_crowd.py"],
+    "realtime/processes.py": ["tests/realtime/test_processes.py"],
+    "realtime/attendance.py": REALTIME,
 }
 
 
