@@ -26,6 +26,7 @@ from tests.live import LiveHub
 RECORDED_WITHIN_S = 5.0
 PEOPLE = 24
 ENGINES = 6
+AGENTS = 6
 
 # Logins without passwords: hashing them would take longer than all cases together.
 CAST = """
@@ -54,7 +55,9 @@ def enrol(made):
     }
 for number in range(%(engines)d):
     enrol(services.add("engine", f"engine{number}"))
-enrol(grants.add_with_rooms("agent", "agent0", ["lobby"]))
+for number in range(%(agents)d):
+    enrol(grants.add_with_rooms("agent", f"agent{number}", ["lobby"]))
+enrol(services.add("agent", "deaf"))
 print(json.dumps(cast))
 """
 
@@ -74,7 +77,7 @@ class Stage:
 
     def __init__(self, hub: LiveHub) -> None:
         self.hub = hub
-        program = CAST % {"people": PEOPLE, "engines": ENGINES}
+        program = CAST % {"people": PEOPLE, "engines": ENGINES, "agents": AGENTS}
         said = hub.manage("shell", "--no-imports", "-c", program)
         self.cast: dict[str, dict[str, Any]] = json.loads(said.splitlines()[-1])
         keys = json.loads((hub.data_dir / "development_keys.json").read_text("utf-8"))
@@ -96,6 +99,10 @@ class Stage:
 
     def engine(self) -> dict[str, Any]:
         return self.cast[f"engine{1 + next(self._turn) % (ENGINES - 1)}"]
+
+    def agent(self) -> dict[str, Any]:
+        """One that hears the lobby; ``deaf`` is another, which hears nothing."""
+        return self.cast[f"agent{next(self._turn) % AGENTS}"]
 
     def address(self, expects: Mapping[str, int]) -> str:
         """An address that nobody had before, and what will be on record about it."""
