@@ -1,12 +1,11 @@
 """The built file of a build, and its picture: who may bring them, what they must be, how kept.
 
 An upload is admitted in two steps. Before its body is read: the token, and the live attempt of that
-engine (`admit_upload`). With the body: the signature over its SHA-256, the nonce, the file's own
-header (`check_signature`, `check_file`). It is then stored once per attempt (`store`).
+engine (`admit_upload`). With the body: the signature over its SHA-256, the nonce, the file itself
+(`check_signature`, `engine.brought`). It is then stored once per attempt (`store`).
 """
 
 import re
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from django.db import transaction
 from django.db.models import F, Sum
 from django.db.models.fields.files import FieldFile
 
+from engine.brought import check_glb, check_png
 from engine.clock import moment
 from engine.dispatch.refusal import Claim, duplicate_or_refused
 from engine.dispatch.rows import lock_build
@@ -51,34 +51,6 @@ __all__ = [
 UPLOAD_PATH: Final = re.compile(r"/api/builds/([A-Za-z0-9_-]{1,24})/(artifact|thumbnail)/")
 HEADERS: Final = ("Hub-Job", "Hub-Attempt", "Hub-Ts", "Hub-Nonce", "Hub-Sig")
 NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
-
-GLB_HEADER: Final = struct.Struct("<4sII")  # glTF 2.0, section 4.4.2: magic, version, length
-GLB_MAGIC: Final = b"glTF"
-GLB_VERSION: Final = 2
-
-PNG_HEAD: Final = struct.Struct(">8sI4sII")  # W3C PNG, 5.2 and 11.2.1: signature, first IHDR
-PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
-PNG_SIDE: Final = 4096  # pixels; a few kilobytes of a larger one unpack to gigabytes in a browser
-
-
-def check_glb(body: bytes) -> None:
-    """Raise `Refused(payload_invalid)` unless the bytes are a binary glTF 2.0 by their header."""
-    if len(body) < GLB_HEADER.size:
-        raise Refused("payload_invalid", reason="shorter than a glTF header")
-    if GLB_HEADER.unpack_from(body) != (GLB_MAGIC, GLB_VERSION, len(body)):
-        raise Refused("payload_invalid", reason="not a binary glTF 2.0 of this length")
-
-
-def check_png(body: bytes) -> None:
-    """Raise `Refused(payload_invalid)` unless the bytes are a PNG by their first and last chunk."""
-    if len(body) < PNG_HEAD.size + len(PNG_END) or not body.endswith(PNG_END):
-        raise Refused("payload_invalid", reason="not a whole PNG")
-    signature, length, name, width, height = PNG_HEAD.unpack_from(body)
-    if (signature, length, name) != (PNG_SIGNATURE, 13, b"IHDR"):
-        raise Refused("payload_invalid", reason="not a PNG")
-    if not (0 < width <= PNG_SIDE and 0 < height <= PNG_SIDE):
-        raise Refused("payload_invalid", reason="the picture has a side of 0 or more than 4096")
 
 
 @dataclass(frozen=True, slots=True)

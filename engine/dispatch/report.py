@@ -14,6 +14,7 @@ import orjson
 from django.db import transaction
 from django.db.models import Q
 
+from engine.brought import check_result
 from engine.clock import moment
 from engine.dispatch.moves import JobMoved, move
 from engine.dispatch.refusal import Claim, duplicate_or_refused
@@ -112,7 +113,7 @@ def report_progress(
 def report_completed(
     session_id: str, job_id: str, attempt_id: str, result: object, *, now: datetime | None = None
 ) -> Outcome:
-    """Accept an engine's result: a JSON object of at most 64 KiB.
+    """Accept an engine's result: a JSON object of at most 64 KiB and 64 short names.
 
     The same result of the same attempt again is a duplicate, another one `CONFLICTING_COMPLETION`.
     """
@@ -223,7 +224,9 @@ def _result(result: object) -> tuple[dict[str, object], str]:
     raw = _canonical(result)
     if len(raw) > MAX_RESULT_BYTES:
         raise Refused("PAYLOAD_INVALID", reason="the result is larger than 64 KiB")
-    return cast("dict[str, object]", result), sha256(raw).hexdigest()
+    value = cast("dict[str, object]", result)
+    check_result(value)
+    return value, sha256(raw).hexdigest()
 
 
 def _canonical(value: object) -> bytes:

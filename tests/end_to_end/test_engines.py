@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -87,7 +88,8 @@ class Smith:
             return await self.begun.get()
 
 
-GLB = b"glTF" + (2).to_bytes(4, "little") + (12).to_bytes(4, "little")
+DOCUMENT = b'{"asset":{"version":"2.0"}} '  # a multiple of four bytes
+GLB = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(DOCUMENT), len(DOCUMENT), b"JSON") + DOCUMENT
 
 
 @asynccontextmanager

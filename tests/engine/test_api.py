@@ -1,5 +1,6 @@
 """Builds, jobs, the feed and artifacts over HTTP, through all of Django."""
 
+import json
 import secrets
 import struct
 from collections.abc import Iterator
@@ -26,9 +27,17 @@ from security.tokens import issue_for_service
 pytestmark = pytest.mark.django_db
 
 
-def glb(text: bytes = b"{}") -> bytes:
-    """A header of binary glTF with something behind it."""
-    return struct.pack("<4sII", b"glTF", 2, 12 + len(text)) + text
+def glb(generator: bytes = b"test") -> bytes:
+    """The smallest binary glTF there is."""
+    return glb_of({"asset": {"version": "2.0", "generator": generator.decode()}})
+
+
+def glb_of(document: object, *, kind: bytes = b"JSON") -> bytes:
+    """A binary glTF with a document."""
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    head = struct.pack("<4sII", b"glTF", 2, 20 + len(text))
+    return head + struct.pack("<I4s", len(text), kind) + text
 
 
 class Nonces:
@@ -346,9 +355,11 @@ def test_a_replayed_upload_is_refused(bench: Any, forge: Forge) -> None:
         struct.pack("<4sII", b"glTF", 1, 12),
         struct.pack("<4sII", b"glTF", 2, 13),
         glb() + b"\0",
+        struct.pack("<4sII", b"glTF", 2, 12),
+        glb_of({"asset": {"version": "2.0"}, "images": [{"uri": "https://evil.example/x.png"}]}),
     ],
 )
-def test_only_a_binary_gltf_2_of_its_own_length_is_kept(
+def test_only_a_whole_binary_gltf_2_that_stands_for_itself_is_kept(
     bench: Any, forge: Forge, body: bytes
 ) -> None:
     assert code_of(forge.put(finishing(bench), body)) == (400, "payload_invalid")
@@ -373,10 +384,11 @@ def test_only_the_finishing_job_brings_the_artifact(bench: Any, forge: Forge) ->
 def test_an_upload_over_the_bound_is_refused(
     bench: Any, forge: Forge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.api.hub", lambda: HubSettings(artifact_body=20))
+    file, longer = glb(b"x"), glb(b"xxxxx")
+    monkeypatch.setattr("engine.api.hub", lambda: HubSettings(artifact_body=len(file)))
     job = finishing(bench)
-    assert code_of(forge.put(job, glb(bytes(9)))) == (413, "payload_too_large")
-    assert forge.put(job, glb(bytes(8))).status_code == 201
+    assert code_of(forge.put(job, longer)) == (413, "payload_too_large")
+    assert forge.put(job, file).status_code == 201
 
 
 def test_a_persons_artifacts_have_a_quota(
