@@ -127,6 +127,7 @@ class HubPolicy(Policy):
             own=own,
             listed=self._settings.allowed_origins,
             missing_allowed=self._settings.allow_missing_origin,
+            site=handshake.headers.get("sec-fetch-site"),
         )
 
     def _address(self, handshake: Handshake) -> str:

@@ -52,6 +52,25 @@ async def test_native_clients_can_be_shut_out(make_bench: Callable[..., Bench]) 
 
 
 @pytest.mark.parametrize(
+    ("facts", "admitted"),
+    [
+        ({"sec_fetch_site": "same-origin"}, True),
+        ({"sec_fetch_site": "same-site"}, False),
+        ({"sec_fetch_site": "cross-site"}, False),
+        ({"sec_fetch_site": "none"}, False),
+        ({"sec_fetch_site": "same-origin", "host": "rebound.example"}, False),
+        ({"sec_fetch_site": "same-origin", "origin": "http://evil.example"}, False),
+    ],
+)
+async def test_our_own_page_may_poll_without_an_origin_when_its_browser_says_whose_it_is(
+    make_bench: Callable[..., Bench], facts: dict[str, str], admitted: bool
+) -> None:
+    bench = make_bench(allow_missing_origin=False)
+    refused = await denial(bench, headers=headers(**facts))
+    assert (refused is None) is admitted
+
+
+@pytest.mark.parametrize(
     ("origin", "kinds"),
     [(None, []), ("http://testserver", []), ("http://evil.example", ["origin_forbidden"])],
 )
