@@ -34,7 +34,7 @@ async def test_socket_io_client_recovers_on_another_process(
     assert sorted(said["missed"][1:]) == ["missed 1", "missed 2", "missed 3"]
     assert said["heard"][:4] == said["missed"]
     assert sorted(said["heard"][4:]) == ["live 1", "live 2"]
-    assert (said["same"], said["recovered"]) == (True, True)
+    assert (said["same"], said["recovered"], said["answer"]) == (True, True, "6 x 7? 42")
 
 
 async def test_a_client_goes_on_when_its_process_has_been_stopped(

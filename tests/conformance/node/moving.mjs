@@ -35,5 +35,9 @@ const after = { same: ada.id === before.id, recovered: ada.recovered, missed: [.
 await say(one, "live 1");
 await say(two, "live 2");
 while (heard.length < 6) await new Promise((resolve) => (enough = resolve));
-console.log(JSON.stringify({ ...after, heard }));
+ada.on("question", (question, answer) => answer(`${question} 42`));
+const answered = once(ada, "answered");
+ada.emit("quiz", "6 x 7?");
+const [, answer] = await answered;
+console.log(JSON.stringify({ ...after, heard, answer }));
 process.exit(0);
