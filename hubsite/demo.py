@@ -1,4 +1,4 @@
-"""The parts of ``manage.py demo``: logins, the engine's account, and a little traffic.
+"""The parts of ``manage.py demo``: logins, accounts, the agent, and a little traffic.
 
 Passwords are made up on the first start and kept in a git-ignored file of mode 0600, so that they
 are the same the next time; there is no default one.
@@ -14,14 +14,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from realtime.agents.errors import Unwelcome
+from realtime.agents.reference import build_reference
 from realtime.client import HubClient, HubRefused
-from security import services
+from realtime.hub import LOBBY
+from security import grants, services
 from security.models import ServiceAccount, User
 from security.signatures import to_base64url
 
-__all__ = ["ENGINE_NAME", "PEOPLE", "engine_secret", "make_people", "stroll"]
+__all__ = [
+    "ENGINE_NAME",
+    "PEOPLE",
+    "agent_secret",
+    "engine_secret",
+    "guide",
+    "make_people",
+    "stroll",
+]
 
 ENGINE_NAME: Final = "reference-1"
+AGENT_NAME: Final = "coach"
 PEOPLE: Final[Mapping[str, bool]] = {"ada": False, "grace": False, "admin": True}
 """The demo's people, and whether they are staff."""
 
@@ -45,14 +57,20 @@ def make_people(data_dir: Path) -> dict[str, str]:
 
 def engine_secret() -> str:
     """The secret of the demo's engine, whose account is made if it is missing."""
-    try:
-        return services.add("engine", ENGINE_NAME).secret
-    except services.ServiceExists:
-        account = ServiceAccount.objects.get(kind="engine", name=ENGINE_NAME)
-        secret = services.secret_of_account(account)
-        if secret is None:
-            return services.rotate("engine", ENGINE_NAME, now=0).secret
-        return to_base64url(secret)
+    return _secret("engine", ENGINE_NAME)
+
+
+def agent_secret() -> str:
+    """The secret of the demo's agent, which hears the lobby; its account is made if missing."""
+    secret = _secret("agent", AGENT_NAME)
+    grants.grant("agent", AGENT_NAME, [LOBBY])
+    return secret
+
+
+async def guide(url: str, secret: str) -> None:
+    """Be the reference agent, for ever."""
+    with contextlib.suppress(Unwelcome):
+        await build_reference(url, AGENT_NAME, secret).run()
 
 
 async def stroll(url: str, name: str, password: str) -> None:
@@ -72,6 +90,17 @@ async def _wander(client: HubClient) -> None:
         kind = random.choice(STEPS)  # noqa: S311 - as above
         await client.act(kind, {"x": x, "z": z})
         await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311 - as above
+
+
+def _secret(kind: str, name: str) -> str:
+    try:
+        return services.add(kind, name).secret
+    except services.ServiceExists:
+        account = ServiceAccount.objects.get(kind=kind, name=name)
+        secret = services.secret_of_account(account)
+        if secret is None:
+            return services.rotate(kind, name, now=0).secret
+        return to_base64url(secret)
 
 
 def _logins(path: Path) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """``manage.py demo`` as a process tree: it comes up, and leaves nothing behind when it ends."""
 
+import asyncio
+import contextlib
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from tests.end_to_end.forest import FOREST_JOBS, forest
 pytestmark = pytest.mark.timeout(300)  # several processes start in it, on a busy machine slowly
 
 ENGINE_DEADLINE_S = 30.0
+HINT_DEADLINE_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,19 @@ async def test_without_an_engine_jobs_wait_and_say_so(without_engine: Demo) -> N
 
 async def nobody_else_is_about(client: HubClient) -> bool:
     return [member["username"] for member in await client.next("presence_state")] == ["ada"]
+
+
+async def test_a_hasty_person_is_given_a_hint(without_engine: Demo) -> None:
+    async with HubClient(without_engine.url) as ada:
+        await ada.sign_in("ada", without_engine.logins["ada"])
+        await ada.connect()
+        async with asyncio.timeout(HINT_DEADLINE_S):
+            while True:
+                await ada.act("click", {"target": "door"})
+                with contextlib.suppress(TimeoutError):
+                    hint = await ada.next("agent_update", within_s=0.05)
+                    break
+    assert (hint["agent"], hint["reason"]) == ("coach", "rapid_clicking")
 
 
 async def test_ctrl_c_ends_the_whole_tree_and_the_next_start_goes_on(tmp_path: Path) -> None:

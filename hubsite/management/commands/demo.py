@@ -1,4 +1,4 @@
-"""``manage.py demo``: the hub, a reference engine and a little traffic, from one command."""
+"""``manage.py demo``: the hub, the reference engine and agent, a little traffic, one command."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,15 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
 from hubsite.asgi import application, hub
-from hubsite.demo import ENGINE_NAME, PEOPLE, engine_secret, make_people, stroll
+from hubsite.demo import (
+    ENGINE_NAME,
+    PEOPLE,
+    agent_secret,
+    engine_secret,
+    guide,
+    make_people,
+    stroll,
+)
 from hubsite.serving import HubServer, configure
 from security.conf import hub as limits
 
@@ -36,15 +44,18 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="0 takes any free port")
         parser.add_argument("--data-dir", help="where everything is kept (default: var/)")
         parser.add_argument("--no-engine", action="store_true", help="jobs wait for your engine")
+        parser.add_argument("--no-agent", action="store_true", help="nobody gives hints")
         parser.add_argument("--no-traffic", action="store_true", help="nobody else is about")
 
     def handle(self, *_args: Any, **options: Any) -> None:  # noqa: ANN401 - Django's signature
         call_command("migrate", verbosity=0, interactive=False)
         logins = make_people(Path(settings.DATA_DIR))
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(self._run(options, logins, engine_secret()))
+            asyncio.run(self._run(options, logins, engine_secret(), agent_secret()))
 
-    async def _run(self, options: dict[str, Any], logins: dict[str, str], secret: str) -> None:
+    async def _run(
+        self, options: dict[str, Any], logins: dict[str, str], secret: str, agents: str
+    ) -> None:
         config = configure(application, limits(), host=options["host"], port=options["port"])
         started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         server = HubServer(config, hub, on_started=started.set_result)
@@ -60,6 +71,9 @@ class Command(BaseCommand):
             if not options["no_engine"]:
                 engine = self._start_engine(url, secret)
                 companions.push_async_callback(_stop, engine)
+            if not options["no_agent"]:
+                agent = asyncio.create_task(guide(url, agents))
+                companions.callback(agent.cancel)
             if not options["no_traffic"]:
                 visitor = asyncio.create_task(stroll(url, VISITOR, logins[VISITOR]))
                 companions.callback(visitor.cancel)
@@ -85,7 +99,7 @@ class Command(BaseCommand):
                     "Sign in as",
                     *lines,
                     "",
-                    "Ctrl-C ends the hub, the engine and the traffic.",
+                    "Ctrl-C ends the hub, the engine, the agent and the traffic.",
                 ]
             )
         )

@@ -63,6 +63,7 @@ function showAgent({ agent, message }, at) {
     "li",
     { class: "agent", data: { agent } },
     make("span", { class: "name", text: agent }),
+    make("span", { class: "verb", text: "to you" }),
     make("span", { class: "gist", text: message }),
     timeOfDay(at),
   );
