@@ -30,7 +30,7 @@ LARGE: Final = ("engine_job", "engine_jobevent", "engine_build", "engine_feedeve
 """Tables that grow with finished jobs; nothing that runs for each job may walk through one."""
 
 IN_FLIGHT: Final = 4  # builds at once, as one person may have
-CAPACITY: Final = 8
+CAPACITY: Final = 4  # what a busy computer ends within a lease
 FIFTHS: Final = 5
 WORK: Final = {"sqlite": "thousand steps of SQLite", "postgresql": "rows read by PostgreSQL"}
 ROWS_READ: Final = """
