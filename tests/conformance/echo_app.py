@@ -10,7 +10,7 @@ it from the root of the repository:
 
 ``ECHO_PING_INTERVAL_MS``, ``ECHO_PING_TIMEOUT_MS`` and ``ECHO_CONNECT_TIMEOUT_MS`` are its times,
 ``ECHO_RECOVERY=1`` turns connection state recovery on. With ``ECHO_REDIS_URL`` processes serve
-one another's sessions.
+one another's sessions, and share that.
 """
 
 import asyncio
@@ -26,7 +26,8 @@ from realtime.engineserver import EngineServer, MessageSession
 from realtime.namespaces import Ack, Namespace, Socket, on
 from realtime.outbox import OutboxLimits
 from realtime.protocol import Frame, Limits
-from realtime.recovery import MemoryRecovery
+from realtime.recovery import MemoryRecovery, Recovery
+from realtime.redisrecovery import RedisRecovery
 from realtime.server import Server
 
 __all__ = ["application"]
@@ -95,6 +96,13 @@ def milliseconds(name: str, default: int) -> int:
     return int(os.environ.get(f"ECHO_{name}_MS", default))
 
 
+def recovery() -> Recovery | None:
+    """What a short break missed, where that is asked for."""
+    if os.environ.get("ECHO_RECOVERY") != "1":
+        return None
+    return RedisRecovery(REDIS_URL) if REDIS_URL else MemoryRecovery()
+
+
 limits = Limits(
     ping_interval_ms=milliseconds("PING_INTERVAL", 300),
     ping_timeout_ms=milliseconds("PING_TIMEOUT", 200),
@@ -112,7 +120,7 @@ server = Server(
     outbox_limits=outbox_limits,
     inbox_limit=4_096,  # what is sent while ``joined`` waits
     relay_key=RELAY_KEY,
-    recovery=MemoryRecovery() if os.environ.get("ECHO_RECOVERY") == "1" else None,
+    recovery=recovery(),
 )
 
 # Channels routes by Django's path(), whose types know only views.

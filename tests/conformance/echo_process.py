@@ -44,9 +44,11 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def running(command: str, application: str = ECHO, **variables: str) -> Iterator[str]:
-    """The origin of a server while it runs."""
-    port = free_port()
+def running(
+    command: str, application: str = ECHO, *, port: int = 0, **variables: str
+) -> Iterator[str]:
+    """The origin of a server while it runs, on a free port where none is given."""
+    port = port or free_port()
     environment = {key: value for key, value in os.environ.items() if key[:7] != "DJANGO_"}
     process = subprocess.Popen(
         [sys.executable, *COMMANDS[command], str(port), application],
