@@ -137,6 +137,10 @@ class LongPolling:
         self._have_taken()
         return frames
 
+    def release(self) -> None:
+        """Whatever carries the open poll ends: let it return, with what there is or with nothing."""
+        self._wake()
+
     # -- as the probing WebSocket sees it
 
     def let_go(self) -> None:

@@ -13,6 +13,7 @@ from realtime.denials import COME_LATER
 from realtime.enginesessions import EngineSession, Transport
 from realtime.fanout import Fanout
 from realtime.handshake import Denial, Handshake
+from realtime.longpolling import LongPolling
 from realtime.namespaces import Namespace
 from realtime.outbox import OutboxLimits
 from realtime.policy import Policy
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 LINGER_S = 30.0
 
 REACHABLE_S = 2.0
+CLOSE_RESTART = 1012
 
 # How the time of a stop is spent: what a handler in hand may still take, what a polling client may
 # take for its last poll (it asks again at once, unless it has gone), what was left to be done in
@@ -87,7 +89,7 @@ class Node:
         self.bus = Bus(self.id)
         relayed = self.bus.shared and relay_key is not None
         self.sids = Sids(self.id, relay_key if relayed else None)
-        self._relay = Relay(self.bus, applications) if relayed else None
+        self._relay = Relay(self.bus, applications, leave=self._leave) if relayed else None
         # Among several processes, one that keeps events to itself would restore with gaps.
         self.recovery = recovery if recovery and recovery.shared >= self.bus.shared else None
         self.fanout = Fanout(self.bus, recovery=self.recovery, now=self.now)
@@ -178,13 +180,29 @@ class Node:
         sessions = list(self.sessions.values())
         self.crowd = len(sessions)
         parting = {asyncio.ensure_future(self._part(each, code)): each for each in sessions}
-        if not parting:
-            return
-        _, late = await asyncio.wait(parting, timeout=deadline_s)
+        ends = set(parting)
+        if self._relay is not None:
+            ends.add(asyncio.ensure_future(self._relay.release()))
+        _, late = await asyncio.wait(ends, timeout=deadline_s) if ends else (ends, ends)
         for task in late:
             task.cancel()
-            parting[task].close(code, CloseReason.SERVER_SHUTTING_DOWN)
-            parting[task].abort()
+            if task in parting:
+                parting[task].close(code, CloseReason.SERVER_SHUTTING_DOWN)
+                parting[task].abort()
+
+    def _leave(self, scope: dict[str, Any]) -> None:
+        """The process that carries a connection of ours ends: the client may come another way.
+
+        A poll only has to be asked again; a session on a WebSocket has lost its only connection.
+        """
+        session = self.sessions.get(Handshake.from_scope(scope).query.get("sid", ""))
+        polling = session is not None and isinstance(session.transport, LongPolling)
+        if session is None or polling != (scope["type"] == "http"):
+            return
+        if isinstance(session.transport, LongPolling):
+            session.transport.release()
+        else:
+            session.close(CLOSE_RESTART, CloseReason.SERVER_SHUTTING_DOWN)
 
     async def _part(self, session: EngineSession, code: int) -> None:
         with contextlib.suppress(TimeoutError):

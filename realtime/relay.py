@@ -39,13 +39,22 @@ class ReaderStuck(Exception):
     """The client takes nothing, and its session's owner has had the time to say so."""
 
 
-class Relay:
-    """The lines of one process: those it carries, and those that end at its sessions."""
+Leave = Callable[[dict[str, Any]], None]
 
-    def __init__(self, bus: Bus, applications: Mapping[str, Application]) -> None:
+
+class Relay:
+    """The lines of one process: those it carries, and those that end at its sessions.
+
+    ``leave(scope)`` is called for a connection whose edge ends and which is served here.
+    """
+
+    def __init__(self, bus: Bus, applications: Mapping[str, Application], *, leave: Leave) -> None:
         self._bus = bus
         self._applications = applications
+        self._leave = leave
         self._lines: dict[str, Line] = {}
+        self._carried: dict[str, Line] = {}
+        self._released = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -71,7 +80,7 @@ class Relay:
     async def carry(self, owner: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection by the process that has its session."""
         name = secrets.token_urlsafe(12)
-        line = self._lines[name] = Line(self._bus, name, owner)
+        line = self._lines[name] = self._carried[name] = Line(self._bus, name, owner)
         line.say("open", {key: scope[key] for key in PORTABLE if key in scope})
         pump = asyncio.create_task(self._pump(line, receive))
         answered = False
@@ -87,9 +96,22 @@ class Relay:
         except OSError:
             """The client has gone; the owner hears so below."""
         finally:
-            del self._lines[name]
+            del self._lines[name], self._carried[name]
+            if not self._carried:
+                self._released.set()
             pump.cancel()
             line.say("gone")
+
+    async def release(self) -> None:
+        """This process ends: ask the owners to let go of what it carries, and wait until they have.
+
+        They know how to say goodbye; all that this process could do is to cut the connections.
+        """
+        self._released.clear()
+        for line in self._carried.values():
+            line.say("leave")
+        if self._carried:
+            await self._released.wait()
 
     async def _answers(self, line: Line) -> AsyncIterator[dict[str, Any]]:
         """What the owner sends, until it ends. Raises LineBroken or TimeoutError."""
@@ -148,6 +170,9 @@ class Relay:
         async def receive() -> dict[str, Any]:
             try:
                 kind, message = await line.next()
+                while kind == "leave":
+                    self._leave(scope)
+                    kind, message = await line.next()
             except LineBroken:
                 return gone
             return gone if kind == "gone" else dict(message)

@@ -19,6 +19,7 @@ from tests.waiting import soon
 pytestmark = pytest.mark.timeout(300)
 
 NAMES = ("ada", "grace", "linus")
+WAYS = (("polling",), ("polling", "websocket"))
 FEED_EVENTS = ("build_status", "job_status", "world_update")
 EXITS_WITHIN_S = 10.0
 WORLDS = 4
@@ -98,7 +99,7 @@ async def test_a_stop_under_load_loses_nothing(hub: LiveHub) -> None:
     with reference_engine(hub):
         async with AsyncExitStack() as stack:
             visitors = [await visitor(stack, hub, name) for name in NAMES]
-            visitors.append(await visitor(stack, hub, "grace", transports=("polling",)))
+            visitors += [await visitor(stack, hub, "grace", transports=each) for each in WAYS]
             ada = visitors[0]
             builds = await ada.ask_for_worlds()
             acting = [asyncio.create_task(each.act()) for each in visitors]

@@ -10,6 +10,7 @@ import pytest
 
 from realtime import bus, lines, relay
 from realtime.engineserver import EngineServer, MessageSession
+from realtime.longpolling import LongPolling
 from realtime.outbox import OutboxLimits
 from realtime.policy import Policy
 from realtime.protocol import Frame, Limits
@@ -249,3 +250,34 @@ def test_an_id_that_was_made_up_has_no_owner(sid: str) -> None:
 def test_without_a_key_ids_are_only_random() -> None:
     sid = Sids("n_a").make()
     assert (len(base64.urlsafe_b64decode(sid)), Sids("n_a").owner(sid)) == (18, None)
+
+
+async def test_a_session_is_told_to_go_when_the_process_that_carries_it_ends(sites: Sites) -> None:
+    sid = await open_polling(sites[0])
+    async with connect(sites[1], f"{WEBSOCKET}&sid={sid}") as socket:
+        await probe(socket)
+        socket.send("5")
+        await soon(lambda: not isinstance(sites[0].node().sessions[sid].transport, LongPolling))
+        await sites[1].shutdown(deadline_s=5.0)
+        assert await socket.close_code() == 1012
+    assert sites[0].node().sessions == {}
+
+
+async def test_a_poll_is_let_go_and_its_session_stays_when_its_carrier_ends(sites: Sites) -> None:
+    sid = await open_polling(sites[0])
+    waiting = asyncio.create_task(poll(sites[1], sid))
+    await quiet()
+    await sites[1].shutdown(deadline_s=5.0)
+    assert (await waiting).body == "6"
+    assert (await post(sites[0], sid, b"4still here")).body == "ok"
+    assert (await poll(sites[0], sid)).body == "4still here"
+
+
+async def test_a_carrier_does_not_wait_for_an_owner_that_is_gone(sites: Sites) -> None:
+    sid = await open_polling(sites[0])
+    waiting = asyncio.create_task(poll(sites[1], sid))
+    await quiet()
+    await sites[0].node().bus.stop()
+    async with asyncio.timeout(5.0):
+        await sites[1].shutdown(deadline_s=0.05)
+    waiting.cancel()
