@@ -138,7 +138,7 @@ class LongPolling:
         return frames
 
     def release(self) -> None:
-        """Whatever carries the open poll ends: let it return, with what there is or with nothing."""
+        """Whatever carries the open poll ends: let it return with what there is, or nothing."""
         self._wake()
 
     # -- as the probing WebSocket sees it

@@ -28,7 +28,7 @@ from realtime.client import HubClient
 from tests.live import PASSWORD
 from tests.sites import Guest, Site
 from tests.storm.returner import Address, Returner
-from tests.storm.stage import address_of, ip_of, logins, servers
+from tests.storm.stage import address_of, in_parts, ip_of, logins, servers
 
 PROCESSES = 3
 BACK_WITHIN_S = 240.0  # on two cores that also run the clients; a stock client never gives up
@@ -52,9 +52,10 @@ HAPPEN = """
 from django.db import transaction
 from engine import feed
 from security.models import User
-body = {"error": "missed", "message": "while you were away"}
+people = User.objects.filter(username__startswith="person").order_by("pk")
+body = {{"error": "missed", "message": "while you were away"}}
 with transaction.atomic():
-    for user_id in User.objects.filter(username__startswith="person").values_list("pk", flat=True):
+    for user_id in people.values_list("pk", flat=True)[{first}:{end}]:
         feed.append(user_id, "job_error", body)
 """
 
@@ -117,7 +118,7 @@ async def storm(site: Site, meter: Meter, options: argparse.Namespace) -> dict[s
         await client.connect()
         await in_turns(people, first)
         await asyncio.to_thread(site.at(0).kill)
-        await asyncio.to_thread(site.at(1).manage, "shell", "--no-imports", "-c", HAPPEN)
+        await asyncio.to_thread(in_parts, site.at(1), HAPPEN, options.clients)
         idle_per_s = await idle_rate(meter)
         before, began = meter.transactions(), time.monotonic()
         watching = [asyncio.create_task(each) for each in (meter.watch(), bystander.live())]

@@ -15,7 +15,7 @@ from tests.live import LiveHub
 from tests.services import SUPERUSER, PostgresServer, RedisServer, own_postgres, own_redis
 from tests.storm.returner import Address
 
-__all__ = ["Servers", "address_of", "ip_of", "logins", "servers"]
+__all__ = ["Servers", "address_of", "in_parts", "ip_of", "logins", "servers"]
 
 AT_ONCE = 400
 SIGN_IN = """
@@ -64,13 +64,18 @@ def servers() -> Iterator[Servers]:
 
 
 def logins(hub: LiveHub, count: int) -> list[str]:
-    """The tokens of so many people, made by commands that are short enough to be waited for."""
-    tokens: list[str] = []
-    for first in range(0, count, AT_ONCE):
-        program = SIGN_IN.format(first=first, end=min(count, first + AT_ONCE))
-        said = hub.manage("shell", "--no-imports", "-c", program)
-        tokens += json.loads(said.splitlines()[-1])
-    return tokens
+    """The tokens of so many people."""
+    said = in_parts(hub, SIGN_IN, count)
+    return [token for part in said for token in json.loads(part.splitlines()[-1])]
+
+
+def in_parts(hub: LiveHub, program: str, count: int) -> list[str]:
+    """Run a program for so many people, by commands that are short enough to be waited for."""
+    parts = [(first, min(count, first + AT_ONCE)) for first in range(0, count, AT_ONCE)]
+    return [
+        hub.manage("shell", "--no-imports", "-c", program.format(first=first, end=end))
+        for first, end in parts
+    ]
 
 
 def address_of(hub: LiveHub) -> Address:
