@@ -113,12 +113,14 @@ class EngineNamespace(Enveloped[EngineSeat]):
     # -- joining and parting
 
     def admit(self, socket: Socket[EngineSeat], principal: Principal) -> None:
-        """An engine may speak faster than a person."""
+        """An engine may speak faster than a person; joining again fills no bucket."""
         super().admit(socket, principal)
-        settings = self.guard.settings
-        socket.session.policy_state.messages = TokenBucket(
-            settings.engine_messages_per_s, settings.engine_message_burst, now=self.node.now()
-        )
+        settings, wire = self.guard.settings, socket.session.policy_state
+        if not wire.fast:
+            wire.fast = True
+            wire.messages = TokenBucket(
+                settings.engine_messages_per_s, settings.engine_message_burst, now=self.node.now()
+            )
 
     async def session_extra(self, socket: Socket[EngineSeat]) -> Mapping[str, object]:
         """The engine's name and the heartbeat that is expected of it."""

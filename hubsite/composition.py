@@ -46,7 +46,9 @@ def server() -> Server:
     door.use_nonces(shared.request_nonces)
     throttle.use_attempts(shared.attempts)
     leases = shared.leases if shared.link else None
-    guard = Guard(settings, shared.nonces, shared.penalties, leases=leases)
+    guard = Guard(
+        settings, shared.nonces, shared.penalties, handshakes=shared.handshakes, leases=leases
+    )
     coordinator = Coordinator()
     people = HubNamespace(
         guard,
@@ -67,7 +69,7 @@ def server() -> Server:
             write_deadline_s=settings.write_deadline_s,
         ),
         inbox_limit=settings.inbox_messages,
-        policy=HubPolicy(guard, handshakes=shared.handshakes),
+        policy=HubPolicy(guard),
         companions=[inquiries, census],
         relay_key=relay_key(django_settings.KEYS.master.signing),
         cors=Cors(origins=settings.allowed_origins) if settings.allowed_origins else None,

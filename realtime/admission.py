@@ -18,9 +18,8 @@ from realtime.policy import CLOSE_NORMAL, Policy
 from realtime.protocol import Closed, CloseReason, Meter, socketio
 from realtime.protocol.errors import PayloadTooLarge
 from realtime.sessions import Session
-from realtime.state.interface import AddressRates
 from security.addresses import address_group, client_address, networks
-from security.limits import AddressBuckets, Budget, TokenBucket
+from security.limits import Budget, TokenBucket
 from security.refusals import Refused, rule
 from security.violations import Incident
 
@@ -50,19 +49,11 @@ REFUSED_CLOSE: Final = {
 
 
 class HubPolicy(Policy):
-    """Admission, meters and close codes of the hub.
+    """Admission, meters and close codes of the hub."""
 
-    ``handshakes`` counts by address; by default this process counts for itself.
-    """
-
-    def __init__(self, guard: Guard, *, handshakes: AddressRates | None = None) -> None:
+    def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._settings = guard.settings
-        self._handshakes = (
-            AddressBuckets(guard.settings.handshakes_per_s, guard.settings.handshake_burst)
-            if handshakes is None
-            else handshakes
-        )
         self._trusted = networks(self._settings.trusted_proxies)
         self._unproved: Counter[str] = Counter()
         self._open = 0
@@ -74,7 +65,7 @@ class HubPolicy(Policy):
         if self._open >= self._settings.sockets_per_process:
             return COME_LATER
         ip = self._address(handshake)
-        wait_ms = self._handshakes.take(ip, now)
+        wait_ms = self._guard.handshakes.take(ip, now)
         if not isinstance(wait_ms, int):
             wait_ms = await wait_ms
         # From here to the session nothing waits, so what is counted and what is taken are one step.

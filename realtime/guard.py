@@ -10,12 +10,12 @@ from typing import Any
 
 from realtime.processes import Processes
 from realtime.roster import Roster
-from realtime.state.interface import Leases, Penalties
+from realtime.state.interface import AddressRates, Leases, Penalties
 from realtime.timers import Timer
 from security import violations
 from security.conf import HubSettings
 from security.gate import NonceStore, Signed
-from security.limits import Budget, TokenBucket
+from security.limits import AddressBuckets, Budget, TokenBucket
 from security.limits import Penalties as OwnPenalties
 from security.principals import Principal
 from security.refusals import Refused, rule
@@ -43,6 +43,7 @@ class Wire:
     budget: Budget
     principal: Principal | None = None
     unproved: bool = True
+    fast: bool = False  # its messages have the bucket of an engine
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +77,8 @@ class Seat:
 class Guard:
     """Shared by all guarded namespaces of a process.
 
-    ``penalties`` may be shared with other processes; budgets are what each spends by itself.
+    ``penalties``, and ``handshakes`` by address, may be shared with other processes; budgets are
+    what each spends by itself.
     ``leases`` are those of all processes; None in a hub of one.
     """
 
@@ -86,6 +88,7 @@ class Guard:
         nonces: NonceStore,
         penalties: Penalties | None = None,
         *,
+        handshakes: AddressRates | None = None,
         leases: Leases | None = None,
     ) -> None:
         self.settings = settings
@@ -93,6 +96,11 @@ class Guard:
         self.processes = Processes(leases)
         self.roster = Roster()
         self.penalties = OwnPenalties() if penalties is None else penalties
+        self.handshakes: AddressRates = (
+            AddressBuckets(settings.handshakes_per_s, settings.handshake_burst)
+            if handshakes is None
+            else handshakes
+        )
         self._budgets: OrderedDict[str, Budget] = OrderedDict()
 
     def charge(self, seat: Seat, refusal: Refused, *, now: float, now_ms: int) -> bool:

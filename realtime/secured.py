@@ -73,6 +73,7 @@ class Guarded(Namespace[T], Generic[T]):
         wire: Wire = socket.session.policy_state
         self.check_handshake(socket.session.handshake)
         client_nonce = self.check_auth(auth)
+        await self.check_pace(wire)
         began = self.node.now()
         principal = await self._principal(auth["token"] if auth else None)
         wire.principal = principal
@@ -109,6 +110,17 @@ class Guarded(Namespace[T], Generic[T]):
         if auth.get("token") in (None, ""):
             raise Refused("AUTH_REQUIRED", reason="no_token")
         return client_nonce_of(auth.get("client_nonce"), required=self.client_nonce_required)
+
+    async def check_pace(self, wire: Wire) -> None:
+        """A CONNECT where something was joined before counts as a connection of its address, or
+        leaving and joining would be an unlimited way to the database. Raises Refused."""
+        if wire.unproved:
+            return
+        wait_ms = self.guard.handshakes.take(wire.ip, self.node.now())
+        if not isinstance(wait_ms, int):
+            wait_ms = await wait_ms
+        if wait_ms:
+            raise Refused("TOO_MANY_CONNECTIONS", reason="connects", retry_after_ms=wait_ms)
 
     async def check_rested(self, principal: Principal) -> None:
         """Refuse while a penalty, earned at any process, is not over. Raises Refused."""

@@ -475,3 +475,10 @@ def test_a_large_body_is_let_in_only_for_who_may_send_it(bench: Any, forge: Forg
     assert artifacts.body_limit("PUT", path, {}) == small
     assert artifacts.body_limit("PUT", path, {**headers, "Hub-Attempt": "a_x"}) == small
     assert artifacts.body_limit("PUT", path, {**headers, **Forge("anvil").bearer}) == small
+
+
+@pytest.mark.parametrize("name", ["%00", "a%00b", "..%2f..%2fetc", "\u00e9", "x" * 65, "a b"])
+@pytest.mark.parametrize("address", ["builds/{}/", "builds/{}/spec/", "jobs/{}/"])
+def test_what_cannot_be_an_id_is_nowhere(address: str, name: str) -> None:
+    answer = Client().get(f"/api/{address.format(name)}")  # without a token: nobody is asked
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.hostile.raw import Member
+from security.signatures import to_base64url
+from tests.hostile.raw import CLIENT_NONCE, Member
 from tests.hostile.stage import Stage, staged
 
 pytestmark = pytest.mark.xdist_group("hostile")
@@ -134,6 +135,46 @@ async def test_a_flood_of_events_is_refused_with_the_exact_count_on_record(stric
         refused = len(errors)
     strict.expected[ip]["rate_limited"] = refused
     assert refused > 100
+    assert strict.await_recorded(ip) == strict.expected[ip]
+
+
+async def test_leaving_and_joining_again_is_no_way_round_the_rates(strict: Stage) -> None:
+    who, ip = strict.person(), strict.address({"too_many_connections": 1})
+    auth = json.dumps({"token": who["token"]})
+    async with strict.member(who, ip) as client:
+        joined = 0
+        while client.code is None and joined < 100:
+            client.frames.clear()
+            await client.send("41")
+            session = await client.join(auth)
+            joined += "sid" in session
+            if "code" in session:
+                assert session["code"] == "TOO_MANY_CONNECTIONS"
+                assert await client.closed() == 4429
+    assert 25 <= joined < 100
+    assert strict.await_recorded(ip) == strict.expected[ip]
+
+
+async def test_an_engine_that_joins_again_may_speak_no_faster(strict: Stage) -> None:
+    who, ip = strict.engine(), strict.address({})
+    async with strict.member(who, ip) as engine:
+        for _ in range(2):
+            reports = [json.dumps(["telemetry", engine.sign("telemetry", {})]) for _ in range(30)]
+            await engine.send_all(*(f"42/engine,{n}{text}" for n, text in enumerate(reports)))
+            answers = [await engine.answer(n, "/engine") for n in range(30)]
+            strict.expected[ip]["rate_limited"] += sum(not each["ok"] for each in answers)
+            last = answers[-1]
+            engine.frames.clear()
+            await engine.send("41/engine,")
+            engine.session = await engine.join(
+                json.dumps({"token": who["token"], "client_nonce": to_base64url(CLIENT_NONCE)}),
+                "/engine",
+            )
+            engine.key = engine.key_for()
+        assert last["error"] == "RATE_LIMITED"
+        await engine.send('42/engine,99["telemetry",{}]')
+        assert (await engine.answer(99, "/engine"))["error"] == "RATE_LIMITED"
+    strict.expected[ip]["rate_limited"] += 1
     assert strict.await_recorded(ip) == strict.expected[ip]
 
 

@@ -256,11 +256,13 @@ class Bench:
         self.add("ada", 1)
         self.add("grace", 2)
         self.add("admin", 3, role="staff")
-        self.guard = Guard(self.settings, MemoryNonceStore(capacity=10_000), penalties)
+        self.guard = Guard(
+            self.settings, MemoryNonceStore(capacity=10_000), penalties, handshakes=handshakes
+        )
         self.hub = namespace(
             self.guard, actions={}, feed=self.shelf, greetings={}, **(options or {})
         )
-        self.policy = HubPolicy(self.guard, handshakes=handshakes)
+        self.policy = HubPolicy(self.guard)
         patch.setattr(node, "Timers", lambda _loop: Timers(self.time))  # type: ignore[arg-type]  # stands in for a loop
         self.node = Server(
             namespaces=[self.hub],

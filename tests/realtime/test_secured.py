@@ -14,7 +14,7 @@ from realtime.namespaces import Socket
 from security import database, sessions, tokens
 from security.refusals import Refused
 from security.signatures import MessageKey, from_base64url, socket_key, to_base64url
-from tests.realtime.guarded import Bench, settle
+from tests.realtime.guarded import Bench, Peer, settle
 
 NONCE_32 = to_base64url(b"n" * 32)
 
@@ -507,6 +507,50 @@ async def test_a_penalty_earned_at_another_process_holds_here(
     assert refusal["data"]["code"] == "PENALTY"
     assert refusal["data"]["detail"]["retry_after_ms"] == 700
     assert (await make_bench(penalties=Elsewhere(0)).peer().connect("ada"))["role"] == "user"
+
+
+async def rejoined(peer: Peer, who: str = "ada") -> bool:
+    """Leave and CONNECT again, on the same connection."""
+    peer.send("41")
+    peer.wires.frames.clear()
+    return "sid" in await peer.connect(who)
+
+
+async def test_joining_again_counts_as_a_connection_of_the_address(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(handshakes_per_s=1.0, handshake_burst=3)
+    peer, other = await bench.joined(), await bench.joined("grace", peer="192.0.2.2")
+    assert [await rejoined(peer) for _ in range(4)] == [True, True, True, False]
+    assert (bench.kinds(), peer.wires.code) == (["too_many_connections"], 4429)
+    assert bench.incidents[0].detail == {"reason": "connects"}
+    assert await rejoined(other, "grace")
+
+
+async def test_joining_again_may_be_counted_together_with_other_processes(
+    make_bench: Callable[..., Bench],
+) -> None:
+    rates = Rates(700)
+    peer = await make_bench(handshakes=rates).joined()
+    peer.send("41")
+    peer.wires.frames.clear()
+    refusal = (await peer.connect("ada"))["data"]
+    assert rates.asked == ["192.0.2.1"]
+    assert refusal["code"] == "TOO_MANY_CONNECTIONS"
+    assert refusal["detail"] == {"retry_after_ms": 700}
+
+
+class Rates:
+    """Handshakes that are counted elsewhere, and take a while."""
+
+    def __init__(self, wait_ms: int) -> None:
+        self.wait_ms = wait_ms
+        self.asked: list[str | None] = []
+
+    async def take(self, ip: str | None, _now: float) -> int:
+        self.asked.append(ip)
+        await asyncio.sleep(0)
+        return self.wait_ms
 
 
 async def test_what_is_still_refused_after_the_close_spends_no_budget_twice(bench: Bench) -> None:
