@@ -1,7 +1,6 @@
 """Two processes without sticky sessions: either takes any request of any session."""
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -229,27 +228,6 @@ async def test_nothing_is_left_when_the_connections_end(sites: Sites) -> None:
     await quiet()
     lines = [site.node()._relay for site in sites]
     assert [(each._lines, each._tasks) for each in lines if each] == [({}, set())] * 2
-
-
-# The ids
-
-
-def test_an_id_names_its_owner_to_those_who_have_the_key() -> None:
-    sids = Sids("n_a-b_c", KEY)
-    sid = sids.make()
-    assert (sids.owner(sid), Sids("n_other", KEY).owner(sid)) == ("n_a-b_c", "n_a-b_c")
-    assert Sids("n_a-b_c", b"x" * 32).owner(sid) is None
-    assert sids.make() != sid
-
-
-@pytest.mark.parametrize("sid", ["", ".", "..", "n_a.b.c", "é.é.é"])
-def test_an_id_that_was_made_up_has_no_owner(sid: str) -> None:
-    assert Sids("n_a", KEY).owner(sid) is None
-
-
-def test_without_a_key_ids_are_only_random() -> None:
-    sid = Sids("n_a").make()
-    assert (len(base64.urlsafe_b64decode(sid)), Sids("n_a").owner(sid)) == (18, None)
 
 
 async def test_a_session_is_told_to_go_when_the_process_that_carries_it_ends(sites: Sites) -> None:
