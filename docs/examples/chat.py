@@ -91,7 +91,7 @@ class Chat(Namespace[str]):  # the type of socket.state
     async def quiz(self, socket: Socket[str], question: str) -> None:
         """A coroutine runs apart; what the same socket sends meanwhile waits its turn."""
         try:
-            answer = await socket.call("question", question, timeout_s=2)
+            answer = await socket.call("question", question, timeout_s=1)
         except TimeoutError:
             answer = ["no answer"]
         self.emit("answered", socket.state, *answer)

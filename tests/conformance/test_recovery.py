@@ -16,6 +16,7 @@ from tests.conformance.proxies import round_robin
 
 CHAT = "docs.examples.chat:application"
 HEARD_WITHIN_S = 30.0
+TIMES = {"ECHO_PING_TIMEOUT_MS": "5000", "ECHO_CONNECT_TIMEOUT_MS": "10000"}
 
 
 async def test_socket_io_client_recovers_on_another_process(
@@ -35,6 +36,19 @@ async def test_socket_io_client_recovers_on_another_process(
     assert said["heard"][:4] == said["missed"]
     assert sorted(said["heard"][4:]) == ["live 1", "live 2"]
     assert (said["same"], said["recovered"], said["answer"]) == (True, True, "6 x 7? 42")
+
+
+async def test_it_recovers_with_its_polls_and_its_upgrade_at_any_process(
+    redis_url: str, pytestconfig: pytest.Config
+) -> None:
+    echo = {"ECHO_REDIS_URL": redis_url, "ECHO_RECOVERY": "1", **TIMES}
+    with running("uvicorn", **echo) as one, running("uvicorn", **echo) as two:
+        async with round_robin([one, two]) as proxy:
+            said = await asyncio.to_thread(
+                run, "recovery.mjs", CURRENT, pytestconfig, ECHO_URL=proxy
+            )
+    assert said["broken"] == {"same": True, "recovered": True}
+    assert said["left"] == {"same": False, "recovered": False}
 
 
 async def test_a_client_goes_on_when_its_process_has_been_stopped(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from realtime.client import HubClient
-from tests.end_to_end.conftest import RunNode
+from tests.end_to_end.conftest import CURRENT_CLIENT, RunNode
 from tests.live import PASSWORD, LiveHub
 from tests.services import free_port
 
@@ -38,6 +38,7 @@ def hub(
         yield running
 
 
+@pytest.mark.parametrize("run_node", [CURRENT_CLIENT], indirect=True)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_burst_across_the_upgrade_arrives_in_order(
     run_node: RunNode, hub: LiveHub, mode: str
