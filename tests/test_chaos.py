@@ -31,4 +31,4 @@ def test_a_small_storm_on_sqlite_breaks_no_promise(tmp_path: Path) -> None:
     verdict = json.loads(report.read_text())
     assert verdict["faults"] == 5
     assert verdict["faults_found"] == {}
-    assert verdict["builds"]["completed"] > 0
+    assert sum(verdict["builds"].values()) > 0

@@ -14,6 +14,7 @@ import os
 import secrets
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.chaos.people import Person
 SETTLES_WITHIN_S = 900.0
 STALLS_AFTER_S = 120.0  # longer than any lease, run or pause between attempts of these jobs
 CATCHES_UP_WITHIN_S = 60.0
+ASKED_WITHIN_S = 60.0
 
 
 def main() -> int:
@@ -106,6 +108,10 @@ async def _storm(fleet: Fleet, people: list[Person], options: argparse.Namespace
         for person in people:
             group.create_task(person.live(stop))
         await storm.run()
+        with suppress(TimeoutError):  # a busy computer may have had no time to be asked at all
+            async with asyncio.timeout(ASKED_WITHIN_S):
+                while not all(person.accepted for person in people):  # noqa: ASYNC110 - of any of them
+                    await asyncio.sleep(0.1)
         stop.set()
     return dict(storm.made)
 

@@ -115,6 +115,7 @@ class Scene:
         self.connections = dict(zip(CONNECTIONS, (holder, newer, other), strict=True))
         earlier = str(first.body["attempt_id"])
         self.attempts = dict(zip(ATTEMPTS, (attempt, earlier, "a_invented"), strict=True))
+        self.before = snapshot()
 
     def bring(self, situation: str) -> None:
         bench, claim = self.bench, self.bench.claim(self.job)
@@ -137,7 +138,6 @@ class Scene:
 
     def answer(self, case: Case) -> str:
         """Make the report; returns what came of it. A refusal must have changed nothing."""
-        before = snapshot()
         claim = (
             self.connections[case.connection],
             self.job_id,
@@ -149,10 +149,10 @@ class Scene:
         try:
             reply = REPORTS[case.report](*claim, now=at).reply
         except Refused as refused:
-            assert snapshot() == before, case
+            assert snapshot() == self.before, case
             return refused.code
         if "duplicate" in reply:
-            assert snapshot() == before, case
+            assert snapshot() == self.before, case
             return "duplicate"
         return self.bench.job(self.job).state
 

@@ -6,8 +6,8 @@ from tests.engine.lives import live
 
 pytestmark = pytest.mark.django_db
 
-EXAMPLES = 16  # ``python -m tests.engine.lives`` lives thousands
-STEPS = 30
+EXAMPLES = 10  # ``python -m tests.engine.lives`` lives thousands
+STEPS = 25
 
 
 @pytest.mark.timeout(300)
