@@ -106,7 +106,9 @@ class HubClient:
         refusals: list[Any] = []
         self.socket.on("connect_error", refusals.append)
         try:
-            await self.socket.connect(self.url, auth=auth, transports=list(self._transports))
+            await self.socket.connect(
+                self.url, auth=auth, transports=list(self._transports), wait_timeout=ANSWER_S
+            )
         except socketio.exceptions.ConnectionError as error:
             said = refusals[0] if refusals and isinstance(refusals[0], dict) else {}
             raise HubRefused(said.get("message", "unreachable"), said.get("data", {})) from error

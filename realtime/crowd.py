@@ -134,7 +134,7 @@ class Crowd:
 
     def _close_if_left(self, room: str, hall: Hall) -> None:
         """Without sockets of ours nobody here is told; what others show is kept by the replicas."""
-        if not hall.own and self._halls.get(room) is hall:
+        if not hall.own:
             del self._halls[room]
 
     # -- the other processes
