@@ -21,6 +21,7 @@ __all__ = ["LEASE_S", "RENEW_S", "Look", "Processes"]
 
 LEASE_S: Final = 6.0
 RENEW_S: Final = 2.0
+LOOKS_OF_A_LEASE: Final = 3
 TOPIC: Final = "processes"
 PUT_AT_ONCE: Final = 500  # entries of one write, so that others' questions get between
 
@@ -47,8 +48,7 @@ class Processes:
         self._listeners: list[Callable[[Look], object]] = []
         self._held: dict[Entry, None] = {}
         self._untrue = False  # an entry could not be put or removed: what is stored is not what is
-        self._unbroken_since: float | None = None
-        self._sweep_at = 0.0
+        self._unbroken = 0  # looks in a row that showed who lives, with our own lease held
         self._node: Node
 
     def start(self, node: "Node") -> None:
@@ -110,27 +110,24 @@ class Processes:
         try:
             living = None if self._leases is None else await self._ask(self._leases)
         except StateUnreachable:
-            living, self._unbroken_since = None, None
+            living, self._unbroken = None, 0
         finally:
             self._node.timers.after(RENEW_S, self._look_soon)
-        since, now = self._unbroken_since, self._node.now()
-        look = Look(living, certain=since is not None and now - since >= LEASE_S)
+        look = Look(living, certain=self._unbroken > LOOKS_OF_A_LEASE)
         for listener in self._listeners:
             listener(look)
 
     async def _ask(self, leases: Leases) -> frozenset[str]:
         """Renew the lease, put again what was forgotten, and ask who lives."""
-        now, name = self._node.now(), self._node.id
+        name = self._node.id
         if self._untrue:
             await leases.release(name)
-        held = await leases.renew(name, ttl_ms=int(LEASE_S * 1000))
-        if not held:
+        if not await leases.renew(name, ttl_ms=int(LEASE_S * 1000)):
+            self._unbroken = 0  # it was forgotten; the others may have to renew theirs again, too
             await self._put_all(leases)
-        if not held or self._unbroken_since is None:
-            self._unbroken_since = now  # the others may have to renew theirs again, too
-        if now >= self._sweep_at:
-            self._sweep_at = now + LEASE_S
+        if self._unbroken % LOOKS_OF_A_LEASE == 0:
             await leases.sweep()
+        self._unbroken += 1
         return frozenset(each.name for each in await leases.entries(TOPIC)) - {name}
 
     async def _put_all(self, leases: Leases) -> None:

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from realtime.client import HubClient
+from realtime.client import HubClient, HubRefused
 from tests.live import PASSWORD, LiveHub
 from tests.waiting import soon
 
@@ -25,6 +25,10 @@ ADD_PEOPLE = (
     " for name in {names!r}]"
 )
 
+# One login for each person of a site: checking a password takes longer than most of what is tested.
+LOGINS: dict[tuple[Path, str], dict[str, Any]] = {}
+TOKEN_LIFE = {"HUB_ACCESS_TOKEN_S": "7200"}
+
 
 class Site:
     """``count`` processes with the same keys and database; ``people`` may sign in."""
@@ -33,7 +37,7 @@ class Site:
         self, folder: Path, *, count: int, people: tuple[str, ...], environ: Mapping[str, str]
     ) -> None:
         self._people = people
-        self.hubs = [LiveHub(data_dir=folder, **environ) for _ in range(count)]
+        self.hubs = [LiveHub(data_dir=folder, **{**TOKEN_LIFE, **environ}) for _ in range(count)]
 
     def __enter__(self) -> Self:
         self.hubs[0].manage("migrate", "--verbosity", "0")
@@ -71,15 +75,24 @@ class Guest:
 
     @classmethod
     async def enter(cls, stack: AsyncExitStack, hub: LiveHub, name: str) -> Self:
-        """Sign in and connect at a process; ``stack`` ends it."""
-        return await cls.enter_by(stack, hub.url, name)
+        """Connect at a process, signed in as in another tab before; ``stack`` ends it."""
+        return await cls.enter_by(stack, hub, hub.url, name)
 
     @classmethod
-    async def enter_by(cls, stack: AsyncExitStack, url: str, name: str) -> Self:
+    async def enter_by(cls, stack: AsyncExitStack, hub: LiveHub, url: str, name: str) -> Self:
         """The same by another way to a process."""
         guest = cls(await stack.enter_async_context(HubClient(url)))
-        await guest.client.sign_in(name, PASSWORD)
-        await guest.client.connect()
+        guest.client.login = LOGINS.get((hub.data_dir, name), {})
+        try:
+            if not guest.client.login:
+                await guest.client.sign_in(name, PASSWORD)
+            await guest.client.connect()
+        except HubRefused as refused:
+            if refused.code != "AUTH_INVALID":
+                raise
+            await guest.client.sign_in(name, PASSWORD)  # a test has ended the login
+            await guest.client.connect()
+        LOGINS[hub.data_dir, name] = guest.client.login
         await soon(lambda: LOBBY in guest.rooms, within_s=PATIENCE_S)
         return guest
 

@@ -87,7 +87,6 @@ def _settings(disconnect_after_s: float) -> dict[str, str]:
         "HUB_HEARTBEAT_INTERVAL_S": str(disconnect_after_s / 10),
         "HUB_INACTIVE_AFTER_S": str(disconnect_after_s / 2),
         "HUB_DISCONNECT_AFTER_S": str(disconnect_after_s),
-        "HUB_ACCESS_TOKEN_S": "7200",
         "HUB_LOG_LEVEL": "WARNING",
     }
 

@@ -89,7 +89,7 @@ async def network(stack: AsyncExitStack, hub: LiveHub, names: list[str]) -> Die:
     """People whose network goes silent."""
     way = await stack.enter_async_context(Frozen(hub))
     for name in names:
-        await Guest.enter_by(stack, way.url, name)
+        await Guest.enter_by(stack, hub, way.url, name)
 
     async def die() -> None:
         way.freeze()

@@ -46,26 +46,20 @@ async def test_each_sees_the_others_live_and_one_that_is_killed_no_more(town: To
 
 async def test_what_is_known_is_certain_after_a_lease_without_a_break(town: Town) -> None:
     [one] = await town.build(1)
-    seen = looks(one)
-    await town.advance(RENEW_S)
-    assert not seen[-1].certain
-    await town.advance(LEASE_S)
-    assert seen[-1].certain
     town.leases.forget_everything()
-    await town.advance(RENEW_S)
-    assert not seen[-1].certain
-    await town.advance(LEASE_S)
-    assert seen[-1].certain
+    seen = looks(one)
+    await town.advance(4.5 * RENEW_S)
+    assert [look.certain for look in seen] == [False, False, False, True]
 
 
 async def test_while_nobody_can_be_asked_nobody_is_known(town: Town) -> None:
     [one] = await town.build(1)
-    await town.advance(LEASE_S)
+    await town.advance(2 * LEASE_S)
     seen = looks(one)
     await town.outage(RENEW_S)
-    assert seen[-1] == Look(living=None, certain=False)
-    await town.advance(RENEW_S)
-    assert seen[-1] == Look(living=frozenset(), certain=False)
+    assert seen == [Look(living=None, certain=False)]
+    await town.advance(4.5 * RENEW_S)
+    assert [look.certain for look in seen[1:]] == [False, False, False, True]
 
 
 async def test_places_are_limited_over_all_processes(town: Town) -> None:
@@ -179,6 +173,26 @@ async def test_who_is_cancelled_while_asking_leaves_no_place_behind(
     assert await names(town) == ["a"]
     await town.advance(RENEW_S)
     assert await names(town) == []
+
+
+async def test_processes_that_share_only_a_layer_know_nothing_of_leases(town: Town) -> None:
+    [one] = await town.build(1)
+    seen: list[Look] = []
+    without = Processes(None)
+    without.on_look(seen.append)
+    node: Any = one
+    without.start(node)
+    await town.advance(2.5 * RENEW_S)
+    assert seen == [Look(living=None, certain=False)] * 3
+
+
+async def test_processes_that_share_only_leases_hold_them(town: Town) -> None:
+    house: Any = House(town, "alone")
+    house.bus.shared = False
+    house.processes.start(house)
+    await settle()
+    assert await names(town, "processes") == ["alone"]
+    await house.kill()
 
 
 async def test_the_only_process_of_a_hub_asks_nobody() -> None:
