@@ -151,10 +151,8 @@ class AgentNamespace(Enveloped[AgentSeat]):
             names = {socket.state.principal.subject for socket in mine}
             held = await database.read(grants.rooms_by_agent, names) if names else {}
             for socket in mine:
-                if (
-                    socket.state.greeted
-                    and [*socket.state.rooms] != held[socket.state.principal.subject]
-                ):
+                seat = socket.state  # its rooms are known once it is greeted
+                if seat.greeted and [*seat.rooms] != held[seat.principal.subject]:
                     socket.session.close(CLOSE_AUTH_ENDED, detail="rooms changed")
         except (database.DatabaseBusy, DatabaseError):
             log.warning("the rooms of agents could not be checked", exc_info=True)

@@ -29,10 +29,13 @@ REALTIME = [
         "ownactions", "attendance",
     )
 ]  # fmt: skip
+AGENTS = "tests/realtime/agents"
 TARGETS: dict[str, list[str]] = {
     "security/gate.py": ["tests/security/test_gate.py"],
     "realtime/secured.py": REALTIME,
-    "realtime/enveloped.py": [*REALTIME, "tests/engine/test_namespace.py"],
+    "realtime/enveloped.py": [AGENTS, "tests/engine/test_namespace.py"],
+    "realtime/agents/namespace.py": [AGENTS],
+    "realtime/agents/hints.py": [AGENTS],
     "realtime/seating.py": REALTIME,
     "realtime/guard.py": REALTIME,
     "realtime/tenure.py": REALTIME,

@@ -1,5 +1,6 @@
 """Agents hear their rooms and no others, and speak only to those who are there."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -117,6 +118,28 @@ async def test_a_token_alone_hears_nothing(bench: AgentBench) -> None:
     assert (await agent.call("agent_heartbeat", forged))["error"] == "ENGINE_SIGNATURE_INVALID"
     await ada.act("speak", {"text": "still nobody"})
     assert words(agent) == []
+
+
+async def test_however_much_an_agent_says_it_hears_everything_once(bench: AgentBench) -> None:
+    agent, ada = await bench.listening(), await bench.joined("ada")
+    for _ in range(3):
+        await agent.say("agent_heartbeat", {})
+    await ada.act("speak", {"text": "once"})
+    assert words(agent) == [("ada", "lobby", "once")]
+
+
+async def test_an_agent_that_left_while_it_was_being_proved_leaves_no_ear(
+    bench: AgentBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, burned = bench.agent(), asyncio.Event()
+    await agent.connect()
+    monkeypatch.setattr(bench.agents, "burn", lambda *_message: burned.wait())
+    agent.tell("agent_heartbeat", {})
+    await bench.advance(0)
+    agent.lose()
+    burned.set()
+    await bench.advance(0)
+    assert not bench.node.fanout.members("/", "lobby")
 
 
 async def test_an_agent_that_is_gone_hears_no_more(bench: AgentBench) -> None:
@@ -382,6 +405,14 @@ async def test_rooms_that_were_changed_unheard_end_the_socket_within_half_a_minu
     bench.rooms["deaf"] = ["lobby"]
     await bench.advance(30)
     assert other.wires.code == 4401
+
+
+async def test_an_agent_that_is_about_to_be_greeted_has_no_rooms_yet(bench: AgentBench) -> None:
+    agent = await bench.listening()
+    (socket,) = bench.guard.roster.of("agent:coach")
+    socket.state.rooms, socket.state.greeted = (), False
+    await bench.advance(30)
+    assert agent.wires.code is None
 
 
 async def test_a_database_that_does_not_answer_ends_nobody(
