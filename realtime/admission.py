@@ -16,7 +16,7 @@ from realtime.namespaces import ConnectionRefused
 from realtime.origins import is_allowed, own_origin
 from realtime.policy import CLOSE_NORMAL, Policy
 from realtime.protocol import Closed, CloseReason, Meter, socketio
-from realtime.protocol.errors import PayloadTooLarge
+from realtime.protocol.errors import PayloadTooLarge, TooManyPackets
 from realtime.sessions import Session
 from security.addresses import address_group, client_address, networks
 from security.limits import Budget, TokenBucket
@@ -34,6 +34,10 @@ EVENT: Final = socketio.PacketType.EVENT
 BINARY_EVENT: Final = socketio.PacketType.BINARY_EVENT
 TOKEN_PARAMETERS: Final = frozenset({"token", "access", "access_token", "auth", "jwt"})
 TOKEN_VALUE: Final = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+# A client answers a ping in 25 s and acknowledges what it is asked to; by this many times the burst
+# of its messages it may do more than that.
+QUIET_PER_MESSAGE: Final = 20
+LETS_GO_S: Final = 1.0
 # RFC 6455, 7.4.1: how a server closes after bytes that are no frame, no UTF-8, or too many.
 SERVER_FAULTS: Final = {
     "code 1002": "malformed",
@@ -139,6 +143,11 @@ class HubPolicy(Policy):
             ),
             size=TokenBucket(settings.bytes_per_s, settings.byte_burst, now=session.opened_at),
             budget=Budget(settings.violation_budget),
+            quiet=TokenBucket(
+                settings.messages_per_s,
+                settings.message_burst * QUIET_PER_MESSAGE,
+                now=session.opened_at,
+            ),
         )
         self._unproved[wire.group] += 1
         return wire
@@ -148,7 +157,10 @@ class HubPolicy(Policy):
         self._no_longer_unproved(session.policy_state)
 
     def meter(self, session: Session) -> Meter:
-        """Bytes of everything, messages of events only, and no binary events at all."""
+        """Bytes of everything, messages of events only, and no binary events at all.
+
+        What needs no answer cannot be refused one either: too much of it ends the connection.
+        """
         wire: Wire = session.policy_state
         take_bytes = wire.size.take
 
@@ -158,7 +170,11 @@ class HubPolicy(Policy):
                 wait = wire.messages.take(now)  # looked up anew: engines get a bucket of their own
                 return wait if wait > pause else pause  # noqa: FURB136 - max() is a call, felt on each packet
             # Here, before its JSON is read and its attachments are kept: the hub speaks JSON only.
-            return NEVER_MS if packet_type is BINARY_EVENT else pause
+            if packet_type is BINARY_EVENT:
+                return NEVER_MS
+            if wire.quiet.take(now):
+                raise TooManyPackets
+            return pause
 
         return measure
 
@@ -188,6 +204,8 @@ class HubPolicy(Policy):
             self._record(session, Refused("payload_too_large", reason="max_payload"))
         elif closed.fault is not None:
             self._record(session, Refused("malformed", reason=closed.fault.__name__))
+            if closed.fault is TooManyPackets:  # it need not hear why
+                session.node.timers.after(LETS_GO_S, session.abort)
         elif closed.detail in SERVER_FAULTS:
             # The ASGI server itself refused a frame, and closed before anybody here could see it.
             self._record(session, Refused(SERVER_FAULTS[closed.detail], reason="frame"))

@@ -41,6 +41,7 @@ class Wire:
     messages: TokenBucket
     size: TokenBucket
     budget: Budget
+    quiet: TokenBucket  # packets that are no events
     principal: Principal | None = None
     unproved: bool = True
     fast: bool = False  # its messages have the bucket of an engine

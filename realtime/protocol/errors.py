@@ -8,6 +8,7 @@ ProtocolError                       the peer's fault: the connection closes with
 │   └── InvalidText
 ├── TransportFault                  the transport is misused            "transport error"
 │   ├── PayloadTooLarge             (a WebSocket is closed with 1009)
+│   ├── TooManyPackets
 │   └── WrongDirection
 ├── DecoderError                    a Socket.IO packet is wrong         "forced close"
 │   ├── EmptyMessage
@@ -70,6 +71,7 @@ __all__ = [
     "TooManyAttachments",
     "TooManyAttachmentsToSend",
     "TooManyNamespaces",
+    "TooManyPackets",
     "TransportFault",
     "UnexpectedBinary",
     "UnexpectedText",
@@ -151,6 +153,16 @@ class PayloadTooLarge(TransportFault):
 
     def __str__(self) -> str:
         return f"frame of {self.size} bytes, at most {self.limit} are allowed"
+
+
+class TooManyPackets(TransportFault):
+    """Pongs, acknowledgements and their like come faster than any client has a use for.
+
+    Raised by a meter, which alone knows how many are too many.
+    """
+
+    def __str__(self) -> str:
+        return "packets that need no answer come too fast"
 
 
 @dataclass(eq=False)

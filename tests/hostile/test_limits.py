@@ -138,6 +138,22 @@ async def test_a_flood_of_events_is_refused_with_the_exact_count_on_record(stric
     assert strict.await_recorded(ip) == strict.expected[ip]
 
 
+@pytest.mark.parametrize("frame", ["3", "431[]"], ids=["pongs", "acknowledgements"])
+async def test_a_flood_of_what_needs_no_answer_ends_its_connection(
+    strict: Stage, frame: str
+) -> None:
+    ip = strict.address({"malformed": 1})
+    async with (
+        strict.member(strict.cast["person0"], strict.address({})) as bystander,
+        strict.member(strict.person(), ip) as attacker,
+    ):
+        flood = attacker.send_all(*(frame for _ in range(60_000)))
+        code, _ = await asyncio.gather(attacker.closed(), flood)
+        assert code in {4400, 1006}  # it may be let go before it has read why
+        assert (await bystander.call("heartbeat"))["ok"] is True
+    assert strict.await_recorded(ip) == strict.expected[ip]
+
+
 async def test_leaving_and_joining_again_is_no_way_round_the_rates(strict: Stage) -> None:
     who, ip = strict.person(), strict.address({"too_many_connections": 1})
     auth = json.dumps({"token": who["token"]})

@@ -90,6 +90,7 @@ class Wires:
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self.code: int | None = None
+        self.aborted = False
 
     @property
     def sent(self) -> int:
@@ -103,7 +104,8 @@ class Wires:
 
     def discard(self) -> None: ...
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        self.aborted = True
 
     async def drained(self) -> None: ...
 

@@ -307,6 +307,37 @@ async def test_events_wait_for_the_slower_of_both_buckets(
     assert bench.policy.meter(session)(packet, size, bench.time.now) == pause
 
 
+@pytest.mark.parametrize("frame", ["3", "431[]", "6"])
+async def test_packets_that_need_no_answer_are_not_endless_either(
+    make_bench: Callable[..., Bench], frame: str
+) -> None:
+    bench = make_bench(messages_per_s=1.0, message_burst=2)
+    peer, other = await bench.joined(), await bench.joined("grace")
+    for _ in range(30):  # the CONNECT was one
+        peer.send(frame)
+    assert peer.wires.code is None
+    for _ in range(10):
+        peer.send(frame)
+    await settle()
+    assert (peer.wires.code, bench.kinds()) == (4400, ["malformed"])
+    assert bench.incidents[0].detail == {"reason": "TooManyPackets"}
+    assert not peer.wires.aborted
+    await bench.advance(1.0)
+    assert peer.wires.aborted
+    assert (await other.act("click"))["ok"] is True
+
+
+async def test_a_calm_peer_may_answer_for_ever(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(messages_per_s=1.0, message_burst=2)
+    peer = await bench.joined()
+    for _ in range(38):
+        peer.send("3")
+    for _ in range(20):
+        await bench.advance(1.0)
+        peer.send("3")
+    assert peer.wires.code is None
+
+
 async def test_who_leaves_before_proving_anything_is_on_no_record(bench: Bench) -> None:
     bench.peer().lose()
     await settle()

@@ -49,7 +49,7 @@ def guard(**settings: Any) -> Guard:
 
 def seat(principal: Principal = ADA, *, points: int = 10) -> Seat:
     bucket = TokenBucket(1, 1)
-    wire = Wire(ip="", group="", messages=bucket, size=bucket, budget=Budget(points))
+    wire = Wire(ip="", group="", messages=bucket, size=bucket, budget=Budget(points), quiet=bucket)
     unused: Any = None
     return Seat(
         principal=principal,
