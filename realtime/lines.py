@@ -41,6 +41,11 @@ class Line:
         self._eased = asyncio.Event()
         self._incoming: asyncio.Queue[tuple[str, Any] | None] = asyncio.Queue()
 
+    @property
+    def unheard(self) -> bool:
+        """Whether the other end has never said anything."""
+        return self._heard == 0
+
     def say(self, kind: str, data: object = None) -> None:
         """Send something, at the end of this turn of the loop."""
         if not self._said:

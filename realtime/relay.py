@@ -29,6 +29,10 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 OPENS_S: Final = 2.0  # without a first answer the owner is taken for dead
 BEAT_S: Final = 2.0
+ENDED: Final = "relay"  # the topic on which a process says that it ends
+ENDED_S: Final = 600.0  # no client asks for a session for longer
+SILENT_S: Final = 10.0  # it may have been busy, and be back
+MOST_MISSED: Final = 1_000
 CLOSE_UNSAID: Final = 1006
 CLOSE_TRY_AGAIN_LATER: Final = 1013
 OPEN: Final = frozenset({"websocket.accept", "websocket.send"})
@@ -40,6 +44,27 @@ class ReaderStuck(Exception):
 
 
 Leave = Callable[[dict[str, Any]], None]
+
+
+class Missed:
+    """Processes that have ended, or gave no sign: for a while nobody waits for them again."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def note(self, node_id: str, *, until: float) -> None:
+        """One is missed until then; of too many the first are forgotten, and waited for again."""
+        self._until[node_id] = until
+        while len(self._until) > MOST_MISSED:
+            del self._until[next(iter(self._until))]
+
+    def clear(self, node_id: str) -> None:
+        """It gave a sign."""
+        self._until.pop(node_id, None)
+
+    def has(self, node_id: str, now: float) -> bool:
+        """Whether it is missed."""
+        return self._until.get(node_id, 0.0) > now
 
 
 class Relay:
@@ -55,11 +80,14 @@ class Relay:
         self._lines: dict[str, Line] = {}
         self._carried: dict[str, Line] = {}
         self._released = asyncio.Event()
+        self._missed = Missed()
+        self._now = asyncio.get_running_loop().time
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Hear what other processes send."""
         self._bus.subscribe(topic_of(self._bus.node_id), self._hear)
+        self._bus.subscribe(ENDED, self._hear_end)
 
     async def stop(self) -> None:
         """End all that runs here for other processes."""
@@ -67,8 +95,13 @@ class Relay:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.sleep(0)  # what they said last is on the bus then
+        self._bus.publish(ENDED, {"node": self._bus.node_id})
+
+    def _hear_end(self, message: Mapping[str, Any]) -> None:
+        self._missed.note(message["node"], until=self._now() + ENDED_S)
 
     def _hear(self, message: Mapping[str, Any]) -> None:
+        self._missed.clear(message["node"])
         line = self._lines.get(message["line"])
         if line is not None:
             line.hear(message)
@@ -79,6 +112,10 @@ class Relay:
 
     async def carry(self, owner: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection by the process that has its session."""
+        if self._missed.has(owner, self._now()):
+            with contextlib.suppress(OSError, RuntimeError):
+                await self._give_up(scope, send, answered=False)
+            return
         name = secrets.token_urlsafe(12)
         line = self._lines[name] = self._carried[name] = Line(self._bus, name, owner)
         line.say("open", {key: scope[key] for key in PORTABLE if key in scope})
@@ -91,6 +128,8 @@ class Relay:
         except ReaderStuck:
             (scope.get("extensions") or {}).get(ABORT_EXTENSION, _nothing)()
         except (LineBroken, TimeoutError):
+            if line.unheard:
+                self._missed.note(owner, until=self._now() + SILENT_S)
             with contextlib.suppress(OSError, RuntimeError):
                 await self._give_up(scope, send, answered=answered)
         except OSError:

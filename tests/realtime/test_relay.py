@@ -146,6 +146,47 @@ async def test_an_owner_that_is_gone_answers_unknown_session(
         assert await socket.close_code() == 1013
 
 
+async def test_an_owner_that_gave_no_sign_is_not_waited_for_again(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "OPENS_S", 0.02)
+    sid = Sids("n_dead", KEY).make()
+    assert (await poll(sites[1], sid)).code == 1
+    monkeypatch.setattr(relay, "OPENS_S", 100.0)
+    assert (await poll(sites[1], sid)).code == 1
+
+
+async def test_an_owner_that_was_only_busy_is_asked_again_when_it_is_heard_of(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "OPENS_S", 0.0)
+    given_up, other, theirs = [await open_polling(sites[each]) for each in (0, 0, 1)]
+    assert (await poll(sites[1], given_up)).code == 1
+    monkeypatch.setattr(relay, "OPENS_S", 5.0)
+    await post(sites[0], theirs, b"4a")
+    assert (await post(sites[1], other, b"4b")).body == "ok"
+
+
+async def test_an_owner_that_has_ended_is_not_waited_for_at_all(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "OPENS_S", 100.0)
+    sid = await open_polling(sites[0])
+    await sites[0].shutdown(deadline_s=0)
+    await quiet()
+    assert (await poll(sites[1], sid)).code == 1
+    async with connect(sites[1], f"{WEBSOCKET}&sid={sid}") as socket:
+        assert await socket.close_code() == 1013
+
+
+def test_so_many_are_missed_and_no_more() -> None:
+    missed = relay.Missed()
+    for number in range(relay.MOST_MISSED + 1):
+        missed.note(f"n_{number}", until=1.0)
+    assert [missed.has(f"n_{number}", 0.0) for number in (0, 1)] == [False, True]
+    assert not missed.has("n_1", 1.0)
+
+
 async def test_an_owner_that_falls_silent_ends_the_connection(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
