@@ -15,6 +15,7 @@ from websockets.protocol import State
 
 from realtime.direct import SharedText
 from realtime.handshake import ABORT_EXTENSION, DIRECT_EXTENSION
+from security.limits import TokenBucket
 
 __all__ = ["HubWebSocket"]
 
@@ -25,6 +26,12 @@ LARGEST_FLUSH: Final = 64 * 1024
 # A message of a million empty fragments costs its sender little, and would cost us memory.
 MOST_FRAGMENTS: Final = 1_024
 CLOSE_POLICY: Final = 1008
+# Engine.IO has a heartbeat of its own; some libraries send WebSocket's as well, three a minute.
+# Each ping is answered, and the answers to a peer that does not read would pile up here.
+CONTROLS_PER_S: Final = 5.0
+MOST_CONTROLS: Final = 100
+# After this a peer that was told why, and reads nothing, is dropped with what it was told.
+LETS_GO_S: Final = 10.0
 # uvicorn and websockets log several lines for each connection, which has audit rows of its own.
 LOGGER: Final = "hub.websocket"
 
@@ -52,6 +59,7 @@ class HubWebSocket(WebSocketsSansIOProtocol):
         self._receive: Callable[[Any], None] | None = None
         self._held: list[bytes] | None = None
         self._held_size = 0
+        self._controls = TokenBucket(CONTROLS_PER_S, MOST_CONTROLS, now=self.loop.time())
 
     def handle_connect(self, event: Request) -> None:
         """Offer what ASGI does not know of."""
@@ -143,6 +151,25 @@ class HubWebSocket(WebSocketsSansIOProtocol):
             super().handle_events()
             self._look()
 
+    def handle_ping(self) -> None:
+        """As the base class, within reason."""
+        if not self._is_flooded():
+            super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """As the base class, within reason."""
+        if not self._is_flooded():
+            super().handle_pong(event)
+
+    def _is_flooded(self) -> bool:
+        if self.close_sent:
+            return True
+        if not self._controls.take(self.loop.time()):
+            return False
+        self.conn.fail(CLOSE_POLICY, "too many pings")
+        self.handle_parser_exception()
+        return True
+
     def handle_cont(self, event: Frame) -> None:
         """As the base class, but a message has an end."""
         if self.close_sent:
@@ -180,6 +207,7 @@ class HubWebSocket(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         super().handle_parser_exception()
         self._look()
+        self.loop.call_later(LETS_GO_S, self.transport.abort)
 
     def shutdown(self) -> None:
         super().shutdown()

@@ -11,7 +11,7 @@ from tests.hostile.stage import Stage
 
 pytestmark = pytest.mark.xdist_group("hostile")
 
-TEXT, BINARY, CONTINUE, FINAL = 0x1, 0x2, 0x0, 0x80
+TEXT, BINARY, CONTINUE, PING, FINAL = 0x1, 0x2, 0x0, 0x9, 0x80
 
 
 def websocket_frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
@@ -103,6 +103,7 @@ async def test_binary_is_malformed_here_and_the_connection_goes_on(
             1008,
             "malformed",
         ),
+        ("a thousand pings", [websocket_frame(PING, b"x" * 125)] * 1_000, 1008, "malformed"),
         ("a reserved opcode", [websocket_frame(0x3, b"x")], 1002, "malformed"),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ import uvicorn
 from uvicorn.server import ServerState
 from websockets.frames import Close, Frame, Opcode
 
-from hubsite.websocket import LARGEST_FLUSH, MOST_FRAGMENTS, HubWebSocket
+from hubsite.websocket import LARGEST_FLUSH, MOST_CONTROLS, MOST_FRAGMENTS, HubWebSocket
 from realtime.answers import deny
 from realtime.direct import shared
 from realtime.handshake import DIRECT_EXTENSION, Denial
@@ -249,3 +249,18 @@ async def test_a_refusal_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture
     await turn()
     assert ends.written.startswith(b"HTTP/1.1 403 ")
     assert (caplog.records, ends.paper.closed) == ([], True)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG])
+async def test_a_flood_of_pings_or_pongs_ends_the_connection(opcode: Opcode) -> None:
+    ends = await Ends().open()
+    ends.socket.data_received(from_peer(b"x", opcode=opcode) * MOST_CONTROLS)
+    assert not ends.paper.closed
+    ends.socket.data_received(from_peer(b"x", opcode=opcode) * 500 + from_peer(b"after"))
+    goodbye = to_peer(Close(1008, "too many pings").serialize(), opcode=Opcode.CLOSE)
+    assert ends.written.endswith(goodbye)
+    assert ends.paper.closed
+    assert ends.got == []
+    await turn()
+    assert ends.end is not None
+    assert ends.end["code"] == 1008
