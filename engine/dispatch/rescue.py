@@ -74,12 +74,15 @@ def _ending(job: Job, now: datetime) -> Ending:
 
 
 def _mark_silent(late: Q, ledger: Ledger) -> None:
-    """Show engines without heartbeats as silent, and in the end as lost."""
-    rows = EngineSession.objects.filter(late)
+    """Show engines without heartbeats as silent, and in the end as lost.
+
+    One that another transaction has locked is heard of just now, or marked by that one.
+    """
+    locked = EngineSession.objects.select_for_update(skip_locked=True, no_key=True).filter(late)
+    rows = EngineSession.objects.filter(pk__in=[each.pk for each in locked.order_by("id")])
     gone = rows.filter(last_seen_at__lt=ledger.now - GONE_AFTER)
     changed = gone.update(state=EngineSession.State.LOST, closed_at=ledger.now)
-    changed += rows.exclude(state=EngineSession.State.SILENT).update(
-        state=EngineSession.State.SILENT
-    )
+    quiet = rows.filter(closed_at=None).exclude(state=EngineSession.State.SILENT)
+    changed += quiet.update(state=EngineSession.State.SILENT)
     if changed:
         ledger.engines_changed()

@@ -204,10 +204,12 @@ def test_a_feed_has_each_number_and_each_key_once(bench: Any) -> None:
             Job.objects.filter(build="b", state="queued", ready=True).order_by("stage", "ordinal"),
         ),
         ("job_queue", Job.objects.filter(state="queued").order_by("-priority", "stage")),
-        ("build_queue", Build.objects.filter(state__in=["queued", "running"])),
+        ("build_queue", Build.objects.filter(state__in=["queued", "running"]).order_by()),
     ],
 )
 def test_the_dispatcher_and_the_reaper_read_an_index(index: str, query: Any) -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("a small table is scanned by PostgreSQL whatever its indexes are")
+    if connection.vendor == "postgresql":  # which reads a table of no page at all from end to end
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_sort = off")
     assert index in query.explain()
