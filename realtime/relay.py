@@ -166,6 +166,8 @@ class Relay:
             if kind == "asgi":
                 last = message["type"]
                 yield message
+                if _is_last(message):
+                    return
 
     async def _hand_on(self, message: dict[str, Any], send: Send) -> None:
         """Send what the owner said to the client. Raises ReaderStuck."""
@@ -234,3 +236,10 @@ class Relay:
 
 def _nothing() -> None:
     """Where the server cannot drop a connection: it ends when the server's own patience does."""
+
+
+def _is_last(message: Mapping[str, Any]) -> bool:
+    """Whether nothing may follow it in ASGI: no need to wait until the owner says so too."""
+    kind: str = message["type"]
+    ends = kind.endswith("response.body") and not message.get("more_body")
+    return ends or kind == "websocket.close"

@@ -18,7 +18,6 @@ from django.urls import path
 from realtime.namespaces import Ack, ConnectionRefused, Namespace, Socket, on
 from realtime.protocol import Limits
 from realtime.recovery import MemoryRecovery, Recovery
-from realtime.redisrecovery import RedisRecovery
 from realtime.server import Server
 
 REDIS_URL = os.environ.get("REDIS_URL", "")
@@ -111,7 +110,11 @@ class Chat(Namespace[str]):  # the type of socket.state
         self.broadcast(["lobby"], "gone", socket.state, reason)
 
 
-recovery: Recovery = RedisRecovery(REDIS_URL) if REDIS_URL else MemoryRecovery()
+recovery: Recovery = MemoryRecovery()
+if REDIS_URL:  # which needs the extra ``redis``
+    from realtime.redisrecovery import RedisRecovery
+
+    recovery = RedisRecovery(REDIS_URL)
 server = Server(
     namespaces=[Chat()],
     limits=Limits(max_payload=100_000),
