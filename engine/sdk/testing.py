@@ -24,27 +24,24 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Self, TypeVar, cast
 
 import socketio
 from aiohttp import web
 
+from engine.sdk.examiner import NAMESPACE, NONCE_BYTES, WINDOW_MS, Connection, Examiner, Json
 from engine.worldspec import PlannedJob, WorldSpec, plan
-from security.signatures import Direction, MessageKey, from_base64url, socket_key, to_base64url
+from security.signatures import from_base64url, to_base64url
 
 __all__ = ["DEADLINE_S", "Built", "Connection", "FakeHub", "Said", "engine_job"]
 
-NAMESPACE: Final = "/engine"
 DEADLINE_S: Final = 10.0
 """How long a test waits for anything."""
 
-NONCE_BYTES: Final = 32
-WINDOW_MS: Final = 30_000  # either side, for whatever an engine signs
 LARGEST_BODY: Final = 40_000_000
 
-Json = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -56,18 +53,6 @@ class Said:
     body: Json
     sid: str
     at: float
-
-
-@dataclass
-class Connection:
-    """One socket of the engine."""
-
-    sid: str
-    server_nonce: bytes
-    client_nonce: bytes
-    token: str
-    request: web.Request
-    nonces: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -83,7 +68,7 @@ class Built:
         return self.files["artifact"]
 
 
-class FakeHub:
+class FakeHub(Examiner):
     """Use it as a context, or `start` and `stop` it.
 
     For the engine: `url`, `name`, `secret`. What was heard, in order: `said` (authentic events),
@@ -96,21 +81,15 @@ class FakeHub:
     """
 
     def __init__(self, name: str = "builder") -> None:
-        self.name = name
-        self.principal = f"engine:{name}"
-        self.key = secrets.token_bytes(32)
-        self.secret = to_base64url(self.key)
+        super().__init__(name)
         self.url = ""
-        self.clock_ahead_ms = 0
         self.token_life_ms = 3_600_000
         self.heartbeat_ms = 60_000
         self.silent_after_ms = 90_000
         self.mute_sessions = 0
         self.session_changes: Json = {}
         self.said: list[Said] = []
-        self.faults: list[str] = []
         self.connections: list[Connection] = []
-        self.tokens: list[str] = []
         self.uploads: list[tuple[str, Json, bytes]] = []
         self.specs: dict[str, bytes] = {}
         self.acks: dict[str, list[Any]] = defaultdict(list)
@@ -119,7 +98,6 @@ class FakeHub:
         self.upload_answers: list[tuple[int, Json]] = []
         self.upload_refusals: dict[str, tuple[int, Json]] = {}
         self.on_event: Callable[[Said], None] = lambda _said: None
-        self._news = asyncio.Event()
         self._closing = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sio = socketio.AsyncServer(
@@ -160,10 +138,6 @@ class FakeHub:
         if self._runner is not None:
             await self._runner.cleanup()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def now_ms(self) -> int:
-        """Return the hub's time, milliseconds since the epoch."""
-        return int(time.time() * 1000) + self.clock_ahead_ms
 
     # What a test does.
 
@@ -309,20 +283,6 @@ class FakeHub:
         self._verify_bearer(request)
         return web.Response(body=self.specs[request.match_info["build_id"]])
 
-    def _verify_http(self, path: str, name: str, payload: str, signed: Json) -> None:
-        key = MessageKey(
-            self.key, direction="c2s", namespace=path, principal=self.principal, sid=""
-        )
-        fields = {part: signed[part] for part in ("ts", "nonce", "sig")}
-        if not key.verify(type=name, payload=payload, **fields):
-            self._fault(f"{name} signature")
-        if abs(self.now_ms() - signed["ts"]) > WINDOW_MS:
-            self._fault(f"{name} time")
-
-    def _verify_bearer(self, request: web.Request) -> None:
-        if request.headers["Authorization"].removeprefix("Bearer ") not in self.tokens:
-            self._fault("bearer")
-
     # Socket.IO.
 
     async def _on_connect(self, sid: str, environ: Json, auth: Json) -> None:
@@ -387,41 +347,6 @@ class FakeHub:
         if ack is None:  # the hub never answers
             await self._closing.wait()
         return ack
-
-    def _verify(self, connection: Connection, event: str, envelope: Json) -> Json:
-        if set(envelope) != {"payload", "ts", "nonce", "sig"}:
-            self._fault(f"{event} form")
-        if envelope["nonce"] in connection.nonces:
-            self._fault(f"{event} nonce")
-        connection.nonces.add(envelope["nonce"])
-        if abs(self.now_ms() - envelope["ts"]) > WINDOW_MS:
-            self._fault(f"{event} time")
-        if not self._signer(connection, "c2s").verify(type=event, **envelope):
-            self._fault(f"{event} signature")
-        body: Json = json.loads(envelope["payload"])
-        return body
-
-    def _signer(self, connection: Connection, direction: Direction, key: bytes = b"") -> MessageKey:
-        derived = socket_key(
-            key or self.key,
-            server_nonce=connection.server_nonce,
-            client_nonce=connection.client_nonce,
-            namespace=NAMESPACE,
-            principal=self.principal,
-            sid=connection.sid,
-            direction=direction,
-        )
-        return MessageKey(
-            derived,
-            direction=direction,
-            namespace=NAMESPACE,
-            principal=self.principal,
-            sid=connection.sid,
-        )
-
-    def _fault(self, what: str) -> None:
-        self.faults.append(what)
-        self._news.set()
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)

@@ -156,10 +156,7 @@ class PayloadTooLarge(TransportFault):
 
 
 class TooManyPackets(TransportFault):
-    """Pongs, acknowledgements and their like come faster than any client has a use for.
-
-    Raised by a meter, which alone knows how many are too many.
-    """
+    """Pongs and the like come faster than any client has a use for; a meter says what that is."""
 
     def __str__(self) -> str:
         return "packets that need no answer come too fast"
