@@ -125,15 +125,25 @@ class Link:
         """A new token. Raises Unwelcome, NotConnected."""
         asked = token_request("agent", self._name, self._secret, now_ms=self._clock.now_ms())
         try:
-            async with self._http.post(
-                self._url + TOKEN_PATH, json=asked, allow_redirects=False
-            ) as answer:
-                said = await answer.json() if answer.content_type == "application/json" else {}
-        except (aiohttp.ClientError, OSError) as fault:
+            async with (
+                asyncio.timeout(ANSWER_S),
+                self._http.post(
+                    self._url + TOKEN_PATH, json=asked, allow_redirects=False
+                ) as answer,
+            ):
+                is_json = answer.content_type == "application/json"
+                said = await answer.json() if is_json else {}
+        except (aiohttp.ClientError, OSError, ValueError) as fault:
             raise NotConnected(type(fault).__name__) from fault
-        self._clock.follow(said.get("server_time"))
         if not answer.ok:
+            self._clock.follow(said.get("server_time"))
             _refuse_token(answer.status, said)
+        if (
+            not isinstance(said.get("access"), str)
+            or type(said.get("access_expires_at")) is not int
+        ):
+            raise Unwelcome("answer_malformed", "is this the address of a hub?")
+        self._clock.follow(said.get("server_time"))
         self.expires_at_ms = said["access_expires_at"]
         access: str = said["access"]
         return access
