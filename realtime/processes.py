@@ -125,8 +125,7 @@ class Processes:
         if not await leases.renew(name, ttl_ms=int(LEASE_S * 1000)):
             self._unbroken = 0  # it was forgotten; the others may have to renew theirs again, too
             await self._put_all(leases)
-        if self._unbroken % LOOKS_OF_A_LEASE == 0:
-            await leases.sweep()
+        await leases.sweep()
         self._unbroken += 1
         return frozenset(each.name for each in await leases.entries(TOPIC)) - {name}
 

@@ -98,6 +98,12 @@ def test_who_came_and_went_between_two_looks_is_not_told() -> None:
     assert not board.take_diff()
 
 
+@pytest.mark.parametrize("kind", ["joins", "leaves", "changes"])
+def test_a_diff_of_one_kind_is_a_difference(kind: str) -> None:
+    assert Diff(**{kind: (ADA,)})
+    assert not Diff()
+
+
 def test_bodies_have_the_keys_of_the_contract() -> None:
     change = Diff(joins=(fold([ADA]),))
     keys = {"user_id", "username", "state", "device", "since", "sockets"}
