@@ -11,11 +11,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from realtime.client import HubClient, HubRefused
+from realtime.client import HubClient
 from tests.live import PASSWORD, LiveHub
 from tests.waiting import soon
 
-__all__ = ["PATIENCE_S", "Guest", "Site"]
+__all__ = ["PATIENCE_S", "Guest", "Site", "Tab"]
 
 PATIENCE_S = 60.0  # a claim that holds soon, on a machine that does other things as well
 LOBBY = "lobby"
@@ -25,7 +25,6 @@ ADD_PEOPLE = (
     " for name in {names!r}]"
 )
 
-# One login for each person of a site: checking a password takes longer than most of what is tested.
 LOGINS: dict[tuple[Path, str], dict[str, Any]] = {}
 TOKEN_LIFE = {"HUB_ACCESS_TOKEN_S": "7200"}
 
@@ -75,26 +74,21 @@ class Guest:
 
     @classmethod
     async def enter(cls, stack: AsyncExitStack, hub: LiveHub, name: str) -> Self:
-        """Connect at a process, signed in as in another tab before; ``stack`` ends it."""
+        """Sign in and connect at a process; ``stack`` ends it."""
         return await cls.enter_by(stack, hub, hub.url, name)
 
     @classmethod
     async def enter_by(cls, stack: AsyncExitStack, hub: LiveHub, url: str, name: str) -> Self:
         """The same by another way to a process."""
         guest = cls(await stack.enter_async_context(HubClient(url)))
-        guest.client.login = LOGINS.get((hub.data_dir, name), {})
-        try:
-            if not guest.client.login:
-                await guest.client.sign_in(name, PASSWORD)
-            await guest.client.connect()
-        except HubRefused as refused:
-            if refused.code != "AUTH_INVALID":
-                raise
-            await guest.client.sign_in(name, PASSWORD)  # a test has ended the login
-            await guest.client.connect()
-        LOGINS[hub.data_dir, name] = guest.client.login
+        await guest.sign_in(hub, name)
+        await guest.client.connect()
         await soon(lambda: LOBBY in guest.rooms, within_s=PATIENCE_S)
         return guest
+
+    async def sign_in(self, hub: LiveHub, name: str) -> None:
+        """With a login of one's own, which nobody else's refusals are charged to."""
+        await self.client.sign_in(name, PASSWORD)
 
     async def join(self, room: str) -> None:
         """Into a room; returns when its list has come."""
@@ -144,3 +138,16 @@ class Guest:
             known[member["user_id"]] = member
         for member in diff["leaves"]:
             known.pop(member["user_id"], None)
+
+
+class Tab(Guest):
+    """A guest in one of many tabs: signed in once. Checking a password takes longer than a test."""
+
+    async def sign_in(self, hub: LiveHub, name: str) -> None:
+        """As in the tab before."""
+        login = LOGINS.get((hub.data_dir, name))
+        if login is None:
+            await super().sign_in(hub, name)
+            LOGINS[hub.data_dir, name] = self.client.login
+        else:
+            self.client.login = login

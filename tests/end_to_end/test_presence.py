@@ -11,7 +11,7 @@ from realtime.client import HubRefused
 from realtime.processes import LEASE_S, RENEW_S
 from tests.end_to_end.forest import forest
 from tests.services import RedisServer
-from tests.sites import PATIENCE_S, Guest, Site
+from tests.sites import PATIENCE_S, Site, Tab
 from tests.waiting import soon
 
 DISCONNECT_AFTER_S = 8.0
@@ -51,13 +51,13 @@ async def test_everybody_is_seen_by_everybody_at_once_and_until_they_leave(
     site: Site, stack: AsyncExitStack
 ) -> None:
     guests = [
-        await Guest.enter(stack, site.at(number), name)
+        await Tab.enter(stack, site.at(number), name)
         for number, name in enumerate(("ada", "grace", "linus"))
     ]
     assert guests[1].seen().keys() >= {"grace"}
     for guest in guests:
         await guest.sees(ada=1, grace=1, linus=1)
-    late = await Guest.enter(stack, site.at(0), "admin")
+    late = await Tab.enter(stack, site.at(0), "admin")
     assert late.seen().keys() == {"ada", "grace", "linus", "admin"}
     await guests[1].client.close()
     for guest in (guests[0], guests[2], late):
@@ -67,8 +67,8 @@ async def test_everybody_is_seen_by_everybody_at_once_and_until_they_leave(
 async def test_a_person_is_one_member_over_tabs_and_processes(
     site: Site, stack: AsyncExitStack
 ) -> None:
-    watcher = await Guest.enter(stack, site.at(0), "grace")
-    tabs = [await Guest.enter(stack, site.at(number), "ada") for number in range(3)]
+    watcher = await Tab.enter(stack, site.at(0), "grace")
+    tabs = [await Tab.enter(stack, site.at(number), "ada") for number in range(3)]
     await watcher.sees(grace=1, ada=3)
     for tab in tabs[:2]:
         await tab.client.act("presence", {"state": "idle"})
@@ -80,7 +80,7 @@ async def test_a_person_is_one_member_over_tabs_and_processes(
     assert leaves(watcher, "ada") == []
 
 
-def leaves(guest: Guest, name: str) -> list[str]:
+def leaves(guest: Tab, name: str) -> list[str]:
     """The states in which a guest was told that somebody left."""
     told = [each for diff in guest.diffs for each in diff["leaves"]]
     return [each["state"] for each in told if each["username"] == name]
@@ -89,8 +89,8 @@ def leaves(guest: Guest, name: str) -> list[str]:
 async def test_who_falls_silent_is_inactive_then_gone_and_closed(
     site: Site, stack: AsyncExitStack
 ) -> None:
-    watcher = await Guest.enter(stack, site.at(0), "grace")
-    silent = await Guest.enter(stack, site.at(1), "ada")
+    watcher = await Tab.enter(stack, site.at(0), "grace")
+    silent = await Tab.enter(stack, site.at(1), "ada")
     await watcher.sees(grace=1, ada=1)
     await silent.fall_silent()
     began = time.monotonic()
@@ -102,9 +102,9 @@ async def test_who_falls_silent_is_inactive_then_gone_and_closed(
 
 
 async def test_presence_and_actions_stay_in_their_room(site: Site, stack: AsyncExitStack) -> None:
-    ada = await Guest.enter(stack, site.at(0), "ada")
-    grace = await Guest.enter(stack, site.at(1), "grace")
-    linus = await Guest.enter(stack, site.at(2), "linus")
+    ada = await Tab.enter(stack, site.at(0), "ada")
+    grace = await Tab.enter(stack, site.at(1), "grace")
+    linus = await Tab.enter(stack, site.at(2), "linus")
     for guest in (ada, grace):
         await guest.join("garden")
     for guest in (ada, grace):
@@ -125,7 +125,7 @@ async def test_presence_and_actions_stay_in_their_room(site: Site, stack: AsyncE
 
 
 async def test_rooms_have_a_limit_and_need_a_signature(site: Site, stack: AsyncExitStack) -> None:
-    ada = await Guest.enter(stack, site.at(0), "ada")
+    ada = await Tab.enter(stack, site.at(0), "ada")
     for room in ("one", "two"):
         await ada.join(room)
     with pytest.raises(HubRefused, match="quota_exceeded"):
@@ -137,9 +137,9 @@ async def test_rooms_have_a_limit_and_need_a_signature(site: Site, stack: AsyncE
 async def test_tabs_hear_each_other_and_staff_hear_of_refusals_elsewhere(
     site: Site, stack: AsyncExitStack
 ) -> None:
-    staff = await Guest.enter(stack, site.at(0), "admin")
-    one = await Guest.enter(stack, site.at(1), "ada")
-    other = await Guest.enter(stack, site.at(2), "ada")
+    staff = await Tab.enter(stack, site.at(0), "admin")
+    one = await Tab.enter(stack, site.at(1), "ada")
+    other = await Tab.enter(stack, site.at(2), "ada")
     for guest in (one, other):
         await guest.leave("lobby")
     await one.client.act("speak", {"text": "to myself"})
@@ -152,7 +152,7 @@ async def test_tabs_hear_each_other_and_staff_hear_of_refusals_elsewhere(
         assert await noticed(guest, "replay_detected") == 1
 
 
-async def noticed(guest: Guest, kind: str) -> int:
+async def noticed(guest: Tab, kind: str) -> int:
     """How often a refusal of that kind is told to have happened; other ones are passed over."""
     while True:
         notice = await guest.client.next("security_notice", within_s=PATIENCE_S)
@@ -163,16 +163,16 @@ async def noticed(guest: Guest, kind: str) -> int:
 async def test_places_of_a_person_are_counted_at_all_processes(
     site: Site, stack: AsyncExitStack
 ) -> None:
-    tabs = [await Guest.enter(stack, site.at(number), "ada") for number in range(4)]
+    tabs = [await Tab.enter(stack, site.at(number), "ada") for number in range(4)]
     for number in range(3):
         with pytest.raises(HubRefused, match="TOO_MANY_CONNECTIONS"):
-            await Guest.enter(stack, site.at(number), "ada")
-    await Guest.enter(stack, site.at(0), "grace")
+            await Tab.enter(stack, site.at(number), "ada")
+    await Tab.enter(stack, site.at(0), "grace")
     await tabs[1].client.close()
 
     async def has_place() -> bool:
         try:
-            await Guest.enter(stack, site.at(2), "ada")
+            await Tab.enter(stack, site.at(2), "ada")
         except HubRefused:
             return False
         return True
@@ -183,24 +183,24 @@ async def test_places_of_a_person_are_counted_at_all_processes(
 async def test_who_goes_with_a_killed_process_is_gone_within_the_bound(
     site: Site, stack: AsyncExitStack
 ) -> None:
-    watchers = [await Guest.enter(stack, site.at(number), "grace") for number in range(2)]
+    watchers = [await Tab.enter(stack, site.at(number), "grace") for number in range(2)]
     for _ in range(2):
-        await Guest.enter(stack, site.at(2), "ada")
+        await Tab.enter(stack, site.at(2), "ada")
     await asyncio.gather(*(each.sees(grace=2, ada=2) for each in watchers))
     await asyncio.to_thread(site.at(2).kill)
     killed_at = time.monotonic()
     watchers = await survivors(site, stack, watchers)
     await asyncio.gather(*(each.sees(grace=2, within_s=BOUND_S) for each in watchers))
     assert time.monotonic() - killed_at < BOUND_S
-    returned = [await Guest.enter(stack, site.at(number), "ada") for number in range(4)]
+    returned = [await Tab.enter(stack, site.at(number), "ada") for number in range(4)]
     await asyncio.gather(*(each.sees(grace=2, ada=4) for each in (*watchers, *returned)))
 
 
 async def test_who_goes_with_a_stopped_process_is_gone_at_once(
     site: Site, stack: AsyncExitStack
 ) -> None:
-    watchers = [await Guest.enter(stack, site.at(number), "grace") for number in range(2)]
-    await Guest.enter(stack, site.at(2), "ada")
+    watchers = [await Tab.enter(stack, site.at(number), "grace") for number in range(2)]
+    await Tab.enter(stack, site.at(2), "ada")
     await asyncio.gather(*(each.sees(grace=2, ada=1) for each in watchers))
     await asyncio.to_thread(site.at(2).stop)
     stopped_at = time.monotonic()
@@ -211,12 +211,12 @@ async def test_who_goes_with_a_stopped_process_is_gone_at_once(
         await watcher.sees(grace=2)
 
 
-async def survivors(site: Site, stack: AsyncExitStack, guests: list[Guest]) -> list[Guest]:
+async def survivors(site: Site, stack: AsyncExitStack, guests: list[Tab]) -> list[Tab]:
     """The process comes back; those whose process it was come back to it."""
     await asyncio.to_thread(site.at(2).start)
     if site.several:
         return guests
-    return [await Guest.enter(stack, site.at(0), "grace") for _ in guests]
+    return [await Tab.enter(stack, site.at(0), "grace") for _ in guests]
 
 
 @pytest.mark.parametrize("site", ["three"], indirect=True)
@@ -224,14 +224,14 @@ async def test_an_outage_of_redis_closes_nobody_and_what_it_swallowed_is_made_up
     site: Site, stack: AsyncExitStack, redis_server: RedisServer
 ) -> None:
     ada, grace, linus = [
-        await Guest.enter(stack, site.at(number), name)
+        await Tab.enter(stack, site.at(number), name)
         for number, name in enumerate(("ada", "grace", "linus"))
     ]
-    tab = await Guest.enter(stack, site.at(1), "ada")
+    tab = await Tab.enter(stack, site.at(1), "ada")
     for guest in (ada, grace, linus):
         await guest.sees(ada=2, grace=1, linus=1)
     redis_server.kill()
-    near = await Guest.enter(stack, site.at(0), "admin")
+    near = await Tab.enter(stack, site.at(0), "admin")
     await near.join("garden")  # a room that no process could subscribe to
     await linus.client.close()
     await ada.sees(ada=2, grace=1, linus=1, admin=1)

@@ -25,7 +25,7 @@ from typing import Any
 from tests.chaos.fleet import Fleet
 from tests.ghosts.deaths import DEATHS
 from tests.services import RedisServer
-from tests.sites import Guest, Site
+from tests.sites import Site, Tab
 
 ALLOWANCE_S = 10.0
 WATCHER, SPREAD = "watcher", "spread"  # the second has a tab at a process that lives on
@@ -122,9 +122,9 @@ async def _round(
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         count = len(site.hubs)
-        watchers = [await Guest.enter(stack, site.at(number), WATCHER) for number in range(count)]
+        watchers = [await Tab.enter(stack, site.at(number), WATCHER) for number in range(count)]
         die = await DEATHS[plan.kind](stack, site.at(plan.at), [SPREAD, *plan.names])
-        await Guest.enter(stack, site.at(plan.at + 1), SPREAD)
+        await Tab.enter(stack, site.at(plan.at + 1), SPREAD)
         everybody = dict.fromkeys(plan.names, 1) | {WATCHER: count, SPREAD: 2}
         for watcher in watchers:
             await watcher.sees(**everybody)
@@ -140,7 +140,7 @@ async def _round(
         await outage
         if plan.kind == "process":
             await asyncio.to_thread(site.at(plan.at).start)
-            watchers.append(await Guest.enter(stack, site.at(plan.at), WATCHER))
+            watchers.append(await Tab.enter(stack, site.at(plan.at), WATCHER))
         if max(seconds) < longest_s:
             left = {WATCHER: len(watchers), SPREAD: 1}
             await asyncio.gather(*(watcher.sees(**left) for watcher in watchers))
@@ -161,7 +161,7 @@ async def _outage(redis: RedisServer | None, seconds: float) -> None:
     await asyncio.to_thread(redis.start)
 
 
-async def _shown_for(watcher: Guest, plan: Plan, died_at: float, longest_s: float) -> float:
+async def _shown_for(watcher: Tab, plan: Plan, died_at: float, longest_s: float) -> float:
     """For how long a watcher is shown anybody of them, in seconds; the longest where for ever."""
     while time.monotonic() - died_at < longest_s:
         seen = watcher.seen()

@@ -9,7 +9,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from tests.live import CHECKOUT, PASSWORD, LiveHub
-from tests.sites import Guest
+from tests.sites import Tab
 
 __all__ = ["DEATHS", "Frozen", "browser", "network", "process"]
 
@@ -77,7 +77,7 @@ class Frozen:
 async def process(stack: AsyncExitStack, hub: LiveHub, names: list[str]) -> Die:
     """People whose hub is killed with -9."""
     for name in names:
-        await Guest.enter(stack, hub, name)
+        await Tab.enter(stack, hub, name)
 
     async def die() -> None:
         await asyncio.to_thread(hub.kill)
@@ -89,7 +89,7 @@ async def network(stack: AsyncExitStack, hub: LiveHub, names: list[str]) -> Die:
     """People whose network goes silent."""
     way = await stack.enter_async_context(Frozen(hub))
     for name in names:
-        await Guest.enter_by(stack, hub, way.url, name)
+        await Tab.enter_by(stack, hub, way.url, name)
 
     async def die() -> None:
         way.freeze()
