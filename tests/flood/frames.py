@@ -14,6 +14,7 @@ __all__ = ["ENGINE_FRAMES", "OK", "PERSON_FRAMES", "Attack", "Sent"]
 
 OK: Final = "ok"
 DEEP: Final = "[" * 40 + "]" * 40
+LATE_MS: Final = 300_000
 LARGE: Final = '"' + "x" * 9_000 + '"'
 
 Sent = tuple[str, tuple[object, ...]]
@@ -41,7 +42,7 @@ def _spoiled(who: Member, **fields: object) -> dict[str, Any]:
 
 
 def _late(who: Member, _used: dict[str, Any]) -> dict[str, Any]:
-    return who.sign("click", ts=who.now_ms() - 60_000)
+    return who.sign("click", ts=who.now_ms() - LATE_MS)
 
 
 PERSON_FRAMES: Final[Sequence[Attack]] = (
@@ -87,7 +88,7 @@ ENGINE_FRAMES: Final[Sequence[Attack]] = (
     _report(
         "ENGINE_TIMESTAMP_EXPIRED",
         "engine_heartbeat",
-        lambda who, _used: _beat(who, ts=who.now_ms() - 60_000),
+        lambda who, _used: _beat(who, ts=who.now_ms() - LATE_MS),
     ),
     _report("ENGINE_NONCE_REPLAY", "engine_heartbeat", lambda _who, used: used),
     _report(

@@ -17,6 +17,10 @@ __all__ = ["SETTINGS", "Flood"]
 MANY: Final = "1000000000"
 SETTINGS: Final = {
     "HUB_ACCESS_TOKEN_S": "28000",  # longer than any flood
+    # A machine that is busy with other things answers late; that must not change the answer.
+    "HUB_DRIFT_MS": "60000",
+    "HUB_SERVICE_DRIFT_MS": "60000",
+    "HUB_CONNECT_DEADLINE_S": "60",
     "HUB_VIOLATION_BUDGET": MANY,
     "HUB_SOCKETS_PER_USER": MANY,
     "HUB_SOCKETS_PER_PROCESS": MANY,
@@ -28,7 +32,7 @@ SETTINGS: Final = {
 }
 """Limits that do not refuse before the check that a frame is meant for."""
 
-BYSTANDER_WAITS_S: Final = 5.0
+BYSTANDER_WAITS_S: Final = 30.0
 GROWS_MIB: Final = 64.0
 
 
