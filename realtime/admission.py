@@ -5,10 +5,12 @@ The general layer asks these questions; the numbers come from the settings, and 
 
 import re
 from collections import Counter
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from django.conf import settings as django_settings
 
+from realtime.arrivals import Arrivals
 from realtime.denials import COME_LATER
 from realtime.guard import NEVER_MS, Guard, Wire
 from realtime.handshake import Denial, Handshake
@@ -61,12 +63,14 @@ class HubPolicy(Policy):
         self._trusted = networks(self._settings.trusted_proxies)
         self._unproved: Counter[str] = Counter()
         self._open = 0
+        self._arrivals = Arrivals()
 
     # -- the handshake
 
     async def admit(self, handshake: Handshake, *, now: float) -> Denial | None:
         """Refuse a handshake: when full, too often, from a foreign page, with a token in it."""
-        if self._open >= self._settings.sockets_per_process:
+        full = self._open >= self._settings.sockets_per_process
+        if full or self._arrivals.crowded:
             return COME_LATER
         ip = self._address(handshake)
         wait_ms = self._guard.handshakes.take(ip, now)
@@ -151,6 +155,10 @@ class HubPolicy(Policy):
         )
         self._unproved[wire.group] += 1
         return wire
+
+    def arriving(self, session: Session) -> AbstractAsyncContextManager[None]:
+        """In line with all who come at the same time."""
+        return self._arrivals.place()
 
     def proved(self, session: Session) -> None:
         """A namespace was joined: the session no longer counts as unauthenticated."""

@@ -3,6 +3,7 @@
 The general layer asks and obeys; it knows none of the reasons.
 """
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from realtime.handshake import Denial, Handshake
@@ -33,6 +34,11 @@ class Policy:
     def open(self, session: "Session") -> Any:  # noqa: ANN401 - the owner's own state of a session
         """A session begins; what is returned is kept as ``session.policy_state``."""
         return None
+
+    def arriving(self, session: "Session") -> AbstractAsyncContextManager[None]:
+        """Around all that a CONNECT brings about; it may wait for its turn. The session may be over
+        by then, and is left alone in that case."""
+        return nullcontext()
 
     def proved(self, session: "Session") -> None:
         """A namespace was joined: somebody has proved who they are."""

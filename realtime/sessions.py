@@ -229,6 +229,11 @@ class Session(EngineSession):
     # -- joining and parting
 
     async def _join(self, socket: Socket[Any], auth: dict[str, Any] | None) -> None:
+        async with self.node.policy.arriving(self):
+            if self.closed is None:
+                await self._arrive(socket, auth)
+
+    async def _arrive(self, socket: Socket[Any], auth: dict[str, Any] | None) -> None:
         namespace = socket.namespace
         try:
             for middleware in namespace.middlewares:

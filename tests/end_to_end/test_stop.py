@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
+from websockets.frames import Frame, Opcode
 
 from realtime.client import HubClient, HubRefused
 from tests.chaos.worlds import plain_world
@@ -182,3 +184,52 @@ async def test_either_signal_stops_it_gracefully(tmp_path: Any, name: str) -> No
             hub.signal(name)
             await soon(lambda: bool(ada.goodbye), within_s=EXITS_WITHIN_S)
             assert await stopped(hub) < EXITS_WITHIN_S
+
+
+DEAF = {
+    "HUB_BYTES_PER_S": "100000000",
+    "HUB_BYTE_BURST": "100000000",
+    "HUB_MESSAGES_PER_S": "5000",
+    "HUB_OUTBOX_BYTES": "100000000",
+    "HUB_OUTBOX_MESSAGES": "100000",
+    "HUB_WRITE_DEADLINE_S": "120",  # so that it is there, and stuck, when the stop comes
+}
+LOUD = "x" * 8_000
+WORDS = 900  # more than the kernel takes for a peer that does not read (tcp_wmem: 4 MB)
+
+
+async def test_a_peer_that_never_reads_does_not_hold_up_the_end(tmp_path: Any) -> None:
+    with LiveHub(data_dir=tmp_path, **DEAF) as hub:
+        hub.add_person("ada")
+        async with AsyncExitStack() as stack:
+            ada = await visitor(stack, hub, "ada")
+            ada.client.on("action_update", lambda _update: None)
+            with deaf(hub, ada.client.login["access"]):
+                for _ in range(WORDS):
+                    await ada.client.act("speak", {"text": LOUD})
+                assert await stopped(hub) < EXITS_WITHIN_S
+            assert ada.goodbye["code"] == 1012
+
+
+@contextmanager
+def deaf(hub: LiveHub, token: str) -> Iterator[None]:
+    """A client that joins, reads until it has, and then never again."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.settimeout(BUILT_WITHIN_S)
+        client.connect(("127.0.0.1", int(hub.url.rpartition(":")[2])))
+        client.sendall(UPGRADE.encode())
+        assert b"101" in client.recv(100)
+        auth = json.dumps({"token": token}).encode()
+        client.sendall(Frame(Opcode.TEXT, b"40" + auth).serialize(mask=True))
+        heard = b""
+        while b"presence_state" not in heard:
+            heard += client.recv(65_536)
+        yield
+
+
+UPGRADE = (
+    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\n"
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from realtime import arrivals
 from realtime.guard import NEVER_MS
 from realtime.handshake import Denial
 from realtime.protocol import Closed, CloseReason
@@ -183,6 +184,18 @@ async def test_a_full_process_asks_to_try_again_without_blame(
     assert refused is not None
     assert (refused.status, refused.retry_after_ms, bench.incidents) == (503, 2_000, [])
     peer.lose()
+    assert await denial(bench) is None
+
+
+async def test_a_process_that_many_come_to_at_once_asks_to_try_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "IN_LINE", 1 - arrivals.AT_ONCE)
+    assert await denial(bench) is None
+    async with bench.policy._arrivals.place():
+        refused = await denial(bench)
+    assert refused is not None
+    assert (refused.status, refused.retry_after_ms, bench.incidents) == (503, 2_000, [])
     assert await denial(bench) is None
 
 
