@@ -13,17 +13,16 @@ import hashlib
 import logging
 import secrets
 import time
-from base64 import b64decode
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from realtime.offsets import LATE_MS, Frontier, Offset, label, offset_of
 from realtime.protocol import Frame, Frames, engineio, socketio
-from realtime.recovery import Break, Missable, RecoveryLimits
+from realtime.recovery import Break, RecoveryLimits
+from realtime.recoverytail import Kept, Tail
 from realtime.state.errors import StateUnreachable
 from realtime.state.health import Health
 from realtime.state.link import KEY_PREFIX, Link, Reply, Script
@@ -35,7 +34,7 @@ __all__ = ["RedisRecovery"]
 
 log = logging.getLogger(__name__)
 
-PAGE: Final = 500  # events read in one step, which others wait for
+FORGET_S: Final = 10.0  # without anybody who comes back
 # Between hearing of a room again and reading what was kept: as long as an event may be on its way
 # to the stream while it has passed on the channel layer.
 SETTLE_S: Final = 0.05
@@ -114,14 +113,6 @@ return string.sub(kept, #whose + 1)
 """KEYS breaks, their times; ARGV name, identity, longest life in ms. What was kept, once."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """An event out of the stream."""
-
-    event: Missable
-    offset: Offset
-
-
 class _Held:
     """Stands in a client's rooms while what it missed is read, and keeps what comes meanwhile."""
 
@@ -160,6 +151,7 @@ class RedisRecovery:
         self._process = secrets.token_urlsafe(6)
         self._number = 0
         self._frontier = Frontier()
+        self._tails: dict[str, tuple[Tail, asyncio.TimerHandle]] = {}
         self._asked: asyncio.Future[Reply] | None = None
         self._node: Node
 
@@ -171,6 +163,9 @@ class RedisRecovery:
         """As ``Recovery.aclose``; who broke off last is in Redis after this, if that answers."""
         if self._asked is not None:
             await asyncio.wait([self._asked], timeout=self._link.timeout_s * 2)
+        for _, forget in self._tails.values():
+            forget.cancel()
+        self._tails.clear()
         await self._link.aclose()
 
     # -- events
@@ -231,17 +226,17 @@ class RedisRecovery:
             return None
         # TypeError: an identity that JSON cannot carry, of which nothing was kept.
         with contextlib.suppress(StateUnreachable, TypeError):
-            if await self._holds(namespace, seen):
+            if await self._kept(namespace, seen):
                 gone = await self._claim(pid, namespace, identity, now)
                 return None if gone is None else (gone, await self._missed(gone, seen, now))
         return None
 
-    async def _holds(self, namespace: str, seen: Offset) -> bool:
-        around = await self._read(namespace, seen.at_ms - LATE_MS, seen.at_ms + LATE_MS)
-        return any(
-            (each.offset.process, each.offset.number) == (seen.process, seen.number)
-            for each in around
-        )
+    async def _kept(self, namespace: str, seen: Offset) -> bool:
+        """Whether the last event that was seen is still there, and so all that followed it."""
+        tail, start_ms = self._tail(namespace), seen.at_ms - LATE_MS
+        if not tail.holds(seen, start_ms=start_ms):
+            await tail.read(start_ms)
+        return tail.holds(seen, start_ms=start_ms)
 
     async def _claim(
         self, pid: str, namespace: str, identity: Hashable, now: float
@@ -264,7 +259,9 @@ class RedisRecovery:
     async def _missed(self, gone: Break, seen: Offset, now: float) -> Sequence[Frame]:
         with self._listening(gone) as held:
             await self._subscribed()
-            events = await self._read(gone.namespace, seen.at_ms - LATE_MS)
+            tail, start_ms = self._tail(gone.namespace), seen.at_ms - LATE_MS
+            await tail.read(start_ms)
+            events = tail.since(start_ms)
         shift = now - self._clock()
         missed = [
             each
@@ -318,30 +315,21 @@ class RedisRecovery:
         self._asked = asked or self._asked
         return asked
 
-    async def _read(self, namespace: str, start_ms: int, end_ms: int | None = None) -> list[_Kept]:
-        """What is kept from a time on, by Redis's clock. Raises StateUnreachable."""
-        key, end = f"{self._prefix}e:{namespace}", "+" if end_ms is None else str(end_ms)
-        start, kept = str(max(0, start_ms)), list[_Kept]()
-        while True:
-            asked = self._link.submit("XRANGE", key, start, end, "COUNT", PAGE)
-            page = await self._link.answer(asked)
-            kept += [each for _, fields in page if (each := _event(namespace, fields[1]))]
-            if len(page) < PAGE:
-                return kept
-            start = "(" + page[-1][0].decode()
+    def _tail(self, namespace: str) -> Tail:
+        """What was read of the events lately, to be forgotten a while after its last use."""
+        tail, forget = self._tails.get(namespace, (None, None))
+        if tail is None or forget is None:
+            key, most = f"{self._prefix}e:{namespace}", self._limits.events
+            tail = Tail(self._link, key, namespace, most=most)
+        else:
+            forget.cancel()
+        loop = asyncio.get_running_loop()
+        later = loop.call_later(FORGET_S, self._tails.pop, namespace, None)
+        self._tails[namespace] = tail, later
+        return tail
 
 
-def _event(namespace: str, kept: bytes) -> _Kept | None:
-    data = orjson.loads(kept)
-    text, *rest = data["f"]
-    frames = (text, *(b64decode(each[1:]) for each in rest))
-    offset = offset_of(frames)
-    if offset is None:
-        return None
-    return _Kept(Missable(namespace, data["r"], data["x"], frames), offset)
-
-
-def _not_among(missed: list[_Kept], held: list[Frames], seen: Offset) -> list[Frame]:
+def _not_among(missed: list[Kept], held: list[Frames], seen: Offset) -> list[Frame]:
     """What came while it was read and is not part of that."""
     told = {(each.offset.process, each.offset.number) for each in missed}
     offsets = [(frames, offset_of(frames)) for frames in held]

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from realtime import bus, redisrecovery
+from realtime import bus, recoverytail, redisrecovery
 from realtime.namespaces import Namespace, Socket
 from realtime.protocol import CloseReason
 from realtime.recovery import Break, RecoveryLimits
@@ -339,7 +339,7 @@ async def test_redis_does_not_know_what_a_client_would_show(
 async def test_more_than_a_page_of_events_is_read(
     store: RedisRecovery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redisrecovery, "PAGE", 3)
+    monkeypatch.setattr(recoverytail, "PAGE", 3)
     offset = record(store)
     store.keep(gone(0))
     for _ in range(8):
@@ -347,3 +347,23 @@ async def test_more_than_a_page_of_events_is_read(
     found = await store.take("private 0", offset, namespace="/", identity=None, now=0.0)
     assert found is not None
     assert len(found[1]) == 8
+
+
+async def test_many_who_come_back_at_once_all_go_on(store: RedisRecovery) -> None:
+    offset = record(store)
+    for number in range(200):
+        store.keep(gone(number))
+        record(store)
+    took = await asyncio.gather(*(take(store, offset, number) for number in range(200)))
+    assert all(took)
+
+
+async def test_what_was_read_is_forgotten_after_a_while(
+    store: RedisRecovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redisrecovery, "FORGET_S", 0.01)
+    offset = record(store)
+    store.keep(gone(0))
+    assert await take(store, offset)
+    assert store._tails
+    await soon(lambda: not store._tails)
