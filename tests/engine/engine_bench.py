@@ -22,13 +22,30 @@ from engine.outcome import Outcome
 from realtime.hub import HubNamespace
 from security import database, tokens
 from security.principals import Principal
-from tests.engine.conftest import world
+from tests.engine.conftest import JOB_TYPES, world
 from tests.realtime.guarded import Bench
 from tests.realtime.services_bench import AUDIENCES, ServicePeer, add_service
 
 STATUS = {"online": False, "engines": [], "waiting_jobs": 0}
 OnDatabase = Callable[..., Any]
 IDS = {"job_id": "j_1", "attempt_id": "a_1"}
+ERROR = {"code": "broken", "message": "It broke.", "retryable": False}
+SAYS: dict[str, dict[str, Any]] = {
+    "engine_ready": {"capacity": 2, "job_types": JOB_TYPES, "version": "1"},
+    "engine_heartbeat": {"attempts": []},
+    "engine_resume": {"attempts": []},
+    "engine_draining": {},
+    "job_ack": IDS,
+    "job_started": IDS,
+    "job_progress": {**IDS, "progress": 5},
+    "job_completed": {**IDS, "result": {"nodes": 1}},
+    "job_failed": {**IDS, "error": ERROR},
+    "job_status": {**IDS, "status": "running"},
+    "engine_error": {"code": "gpu", "message": "It is hot.", "details": {"celsius": 99}},
+    "telemetry": {"frames": 60},
+    "reauth": {"token": "forge"},
+}
+INCOMPLETE, BAD_SIGNATURE = "ENGINE_PACKET_INCOMPLETE", "ENGINE_SIGNATURE_INVALID"
 
 
 @dataclass(frozen=True)
@@ -194,3 +211,12 @@ def connected(session: str, *replaced: tuple[str, str]) -> Outcome:
     """The answer to a connection that proved itself, with those that it replaces."""
     listed = [{"engine_session_id": each, "node": node} for each, node in replaced]
     return Outcome({"engine_session_id": session, "replaced": listed})
+
+
+def is_refused(hub: EngineBench, peer: EnginePeer, event: str, code: str) -> bool:
+    """Whether the last answer says so in the ack, in the event and in exactly one record."""
+    name = "status_rejected" if event == "job_status" else f"{event}_rejected"
+    assert [each["reason"] for each in peer.heard(name)] == [code]
+    assert [(each.kind, each.event_type) for each in hub.incidents] == [(code.lower(), event)]
+    assert hub.incidents[0].principal == "engine:forge"
+    return not peer.left()

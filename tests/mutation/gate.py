@@ -23,17 +23,20 @@ IGNORED = shutil.ignore_patterns(".git", ".venv", "node_modules", "var", "__pyca
 TIMEOUT_S = 180
 
 REALTIME = [
-    f"tests/realtime/test_{name}.py"
-    for name in (
-        "secured", "seating", "guard", "hub", "tenure", "kicks", "roster", "admission",
-        "ownactions", "attendance",
-    )
+    "tests/realtime/secured",
+    *(
+        f"tests/realtime/test_{name}.py"
+        for name in (
+            "seating", "guard", "hub", "tenure", "kicks", "roster", "admission", "ownactions",
+            "attendance",
+        )
+    ),
 ]  # fmt: skip
 AGENTS = "tests/realtime/agents"
 TARGETS: dict[str, list[str]] = {
     "security/gate.py": ["tests/security/test_gate.py"],
     "realtime/secured.py": REALTIME,
-    "realtime/enveloped.py": [AGENTS, "tests/engine/test_namespace.py"],
+    "realtime/enveloped.py": [AGENTS, "tests/engine/namespace"],
     "realtime/agents/namespace.py": [AGENTS],
     "realtime/agents/hints.py": [AGENTS],
     "realtime/seating.py": REALTIME,

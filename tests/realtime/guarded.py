@@ -233,6 +233,20 @@ class Shelf:
         return self.epoch, len(self.events.get(user_id, []))
 
 
+class Gates:
+    """Holds up whoever asks the database, until it is opened."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.opened = asyncio.Event()
+        self.asked = 0
+        patch.setattr(database, "read", self)
+
+    async def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        await self.opened.wait()
+        return function(*args, **kwargs)
+
+
 class Bench:
     """One process's guarded layer. ``incidents`` and ``audited`` are what was put on record."""
 

@@ -1,4 +1,4 @@
-"""How long a socket may stay; what the namespace does with it is in test_secured."""
+"""How long a socket may stay; what the namespace does with it is in secured/."""
 
 from types import SimpleNamespace
 from typing import Any
