@@ -9,7 +9,7 @@ __all__ = ["Heartbeat"]
 
 # The part of the timeout that a ping may be late without moving the deadline: a timer's usual
 # lateness does not add up, and a process that stood still does not take it out on its clients.
-FORGIVEN: Final = 0.1
+FORGIVEN: Final = 0.25
 
 
 class Heartbeat:
