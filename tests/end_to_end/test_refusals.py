@@ -15,6 +15,7 @@ from realtime.client import HubClient
 from tests.end_to_end.forest import forest
 from tests.end_to_end.records import domain_rows, refusals_of
 from tests.end_to_end.wire import EngineWire
+from tests.hostile.raw import Raw
 from tests.live import PASSWORD, LiveHub
 
 pytestmark = pytest.mark.timeout(300)  # several processes start in it, on a busy machine slowly
@@ -195,3 +196,9 @@ async def test_an_illegal_transition_is_refused_and_the_job_goes_on_lawfully(
     assert (await engine.say("job_ack", **job))["ok"]
     assert (await engine.say("job_started", **job))["ok"]
     assert (await engine.say("job_completed", **job, result={}))["ok"]
+
+
+async def test_a_forwarded_address_that_nobody_vouches_for_is_ignored(hub: LiveHub) -> None:
+    forged = {"Origin": "https://evil.example", "X-Forwarded-For": "203.0.113.9"}
+    assert await Raw(hub.url, headers=forged).status() == 403
+    assert [row["ip"] for row in hub.violations(kind="origin_forbidden")] == ["127.0.0.1"]

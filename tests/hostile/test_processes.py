@@ -201,9 +201,12 @@ DEACTIVATED = (
     "user = User.objects.get(pk={pk}); user.is_active = False; user.save()"
 )
 
+DELETED = "from security.models import User\nUser.objects.get(pk={pk}).delete()"
+DEEDS = {"password": PASSWORD_CHANGED, "deactivation": DEACTIVATED, "deletion": DELETED}
 
-@pytest.mark.parametrize("deed", [PASSWORD_CHANGED, DEACTIVATED], ids=["password", "deactivation"])
-async def test_a_changed_password_and_a_deactivation_end_the_sockets_at_every_process(
+
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+async def test_a_changed_password_a_deactivation_and_a_deletion_end_the_sockets_everywhere(
     stage: Stage, elsewhere: LiveHub, deed: str
 ) -> None:
     who = stage.person()
