@@ -78,6 +78,10 @@ class Workers:
         return started
 
     def _end(self, _signal: int, _frame: FrameType | None) -> None:
+        """The first signal asks for a stop; a second one is passed on, and makes it a quick one."""
+        if self._ending.is_set():
+            for process in self._processes:
+                process.terminate()
         self._ending.set()
 
     def _stop(self) -> int:

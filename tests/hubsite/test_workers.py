@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hubsite.workers import Workers, listen
+from hubsite.workers import STOPS_WITHIN_S, Workers, listen
 
 WORKER = textwrap.dedent("""
     import os, signal, socket, sys
@@ -27,6 +27,10 @@ WORKER = textwrap.dedent("""
         connection.sendall(head % len(body) + body)
         connection.close()
 """)
+STUBBORN = WORKER.replace(
+    "lambda *_: sys.exit(0)", "lambda *_: signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
+)
+"""Needs to be asked twice."""
 PARENT = textwrap.dedent("""
     import sys
     from hubsite.workers import Workers, listen
@@ -40,9 +44,9 @@ DEADLINE_S = 30.0
 class Supervised:
     """A supervisor with two small workers, in a process of its own."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, program: str = WORKER) -> None:
         worker = tmp_path / "worker.py"
-        worker.write_text(WORKER)
+        worker.write_text(program)
         self.process = subprocess.Popen(
             [sys.executable, "-c", PARENT, str(worker)],
             stdout=subprocess.PIPE,
@@ -100,6 +104,17 @@ def test_a_killed_worker_is_replaced(supervised: Supervised) -> None:
     assert len(after) == 2
     assert after > before
     assert supervised.end() == 0
+
+
+def test_a_second_signal_is_passed_on(tmp_path: Path) -> None:
+    supervised = Supervised(tmp_path, STUBBORN)
+    assert len(supervised.until_answered_by(2)) == 2
+    supervised.process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        supervised.process.wait(1.0)
+    began = time.monotonic()
+    assert supervised.end() == 0
+    assert time.monotonic() - began < STOPS_WITHIN_S - 1.0
 
 
 def test_an_occupied_port_is_an_error_before_any_worker_starts() -> None:
