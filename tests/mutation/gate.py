@@ -34,7 +34,7 @@ REALTIME = [
 ]  # fmt: skip
 AGENTS = "tests/realtime/agents"
 TARGETS: dict[str, list[str]] = {
-    "security/gate.py": ["tests/security/test_gate.py"],
+    "security/gate.py": ["tests/security/gate"],
     "realtime/secured.py": REALTIME,
     "realtime/enveloped.py": [AGENTS, "tests/engine/namespace"],
     "realtime/agents/namespace.py": [AGENTS],

@@ -11,6 +11,7 @@ from tests.realtime.guarded import Bench, Peer
 from tests.realtime.services_bench import AUDIENCES, ServicePeer, add_service
 
 ROOMS = ["garden", "lobby"]
+HINT = {"user_id": "1", "message": "Take your time.", "reason": "rapid_clicking"}
 
 
 class AgentPeer(ServicePeer):
