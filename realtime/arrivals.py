@@ -15,9 +15,9 @@ from typing import Final
 __all__ = ["Arrivals"]
 
 AT_ONCE: Final = 32  # more than enough for the database threads of a process
-IN_LINE: Final = 96
+IN_LINE: Final = 32  # who waits longer than a few seconds would be closed for being late
 # Nobody keeps a place by not reading, and a database that hangs does not stop the line.
-HOLDS_S: Final = 2.0
+HOLDS_S: Final = 4.0
 
 
 class Arrivals:
