@@ -102,6 +102,16 @@ def test_a_fault_closes_with_its_reason_and_keeps_nothing(
     assert connection.frames_to_send() == []
 
 
+def test_a_meter_may_end_the_connection(open_connection: Opener) -> None:
+    def meter(*_args: object) -> int:
+        raise errors.TooManyPackets
+
+    connection = open_connection(joined=(), meter=meter)
+    (closed,) = connection.receive_frame("3", now=0.0)
+    assert isinstance(closed, Closed)
+    assert (closed.reason, closed.fault) == ("transport error", errors.TooManyPackets)
+
+
 def test_the_faults_above_are_all_there_are_but_those_tested_below() -> None:
     def leaves(fault: type[ProtocolError]) -> set[type[ProtocolError]]:
         below = fault.__subclasses__()
@@ -112,6 +122,7 @@ def test_the_faults_above_are_all_there_are_but_those_tested_below() -> None:
         errors.UnexpectedText,
         errors.BadPlaceholder,
         errors.TooManyNamespaces,
+        errors.TooManyPackets,
     }
     assert leaves(ProtocolError) == {fault for _, _, fault in FAULTS} | below_here
 
