@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from realtime.client import HubRefused
 from tests.chaos.fleet import Fleet
 from tests.ghosts.deaths import DEATHS
+from tests.live import LiveHub
 from tests.services import RedisServer
-from tests.sites import Site, Tab
+from tests.sites import PATIENCE_S, Site, Tab
 
 ALLOWANCE_S = 10.0
 WATCHER, SPREAD = "watcher", "spread"  # the second has a tab at a process that lives on
@@ -122,9 +124,9 @@ async def _round(
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         count = len(site.hubs)
-        watchers = [await Tab.enter(stack, site.at(number), WATCHER) for number in range(count)]
+        watchers = [await _enter(stack, site.at(number), WATCHER) for number in range(count)]
         die = await DEATHS[plan.kind](stack, site.at(plan.at), [SPREAD, *plan.names])
-        await Tab.enter(stack, site.at(plan.at + 1), SPREAD)
+        await _enter(stack, site.at(plan.at + 1), SPREAD)
         everybody = dict.fromkeys(plan.names, 1) | {WATCHER: count, SPREAD: 2}
         for watcher in watchers:
             await watcher.sees(**everybody)
@@ -140,7 +142,7 @@ async def _round(
         await outage
         if plan.kind == "process":
             await asyncio.to_thread(site.at(plan.at).start)
-            watchers.append(await Tab.enter(stack, site.at(plan.at), WATCHER))
+            watchers.append(await _enter(stack, site.at(plan.at), WATCHER))
         if max(seconds) < longest_s:
             left = {WATCHER: len(watchers), SPREAD: 1}
             await asyncio.gather(*(watcher.sees(**left) for watcher in watchers))
@@ -151,6 +153,17 @@ async def _round(
         "outage_s": round(plan.outage_s, 1),
         "shown_s": round(max(seconds), 2),
     }
+
+
+async def _enter(stack: AsyncExitStack, hub: LiveHub, name: str) -> Tab:
+    """Connect, again where a loaded hub said "try again" by closing: real clients come back too."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                return await Tab.enter(stack, hub, name)
+            except HubRefused as refused:
+                if refused.code != "unreachable":
+                    raise
 
 
 async def _outage(redis: RedisServer | None, seconds: float) -> None:
