@@ -298,7 +298,7 @@ async def test_events_and_breaks_last_so_long_and_no_longer(
     await asyncio.sleep(0.06)
     offset = record(site.recovery)
     assert not await take(site.recovery, offset)
-    assert redis_server.call("XLEN", "hub:recovery:e:/") == 1
+    assert redis_server.call("XLEN", "hub:recovery:e:/") <= 1  # the new one, if that still lives
     await soon(lambda: redis_server.call("KEYS", "hub:recovery:*") == [])
     await site.server.shutdown(deadline_s=0)
 
