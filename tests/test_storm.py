@@ -30,6 +30,7 @@ def test_a_storm_that_loses_somebody_or_floods_the_database_has_gaps() -> None:
     good = {
         "clients": 1_000,
         **dict.fromkeys(everything, 1_000),
+        "troubles": {},
         "transactions_per_return": 3.0,
         "most_connections": 20,
     }
