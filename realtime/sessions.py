@@ -242,6 +242,7 @@ class Session(EngineSession):
         except ConnectionRefused as refused:
             self.connection.refuse(namespace.name, refused.message, refused.data)
             self.flush()
+            self._set_timer()  # the time for joining may have run out while we thought about it
             self.node.policy.refused(self, refused)
             return
         gone = await self._recover(socket, auth)

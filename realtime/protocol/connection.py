@@ -39,6 +39,10 @@ __all__ = ["INVALID_NAMESPACE", "Connection", "Meter", "Namespaces"]
 # The Node server's message for a namespace that it does not have.
 INVALID_NAMESPACE: Final = "Invalid namespace"
 
+# How many connect timeouts a CONNECT may wait for our answer: at the hub's 5 s as long as stock
+# clients wait themselves, 20 s.
+ANSWER_PATIENCE: Final = 4
+
 Namespaces: TypeAlias = Container[str] | Callable[[str], bool]
 
 _MESSAGE: Final = engineio.PacketType.MESSAGE
@@ -78,7 +82,8 @@ class Connection(EngineConnection):
     ) -> None:
         super().__init__(sid=sid, limits=limits, now=now, meter=meter, upgrades=upgrades)
         self._exists = namespaces if callable(namespaces) else namespaces.__contains__
-        self._connect_deadline: float | None = now + limits.connect_timeout_ms / 1000
+        self._opened_at = now
+        self._ever_joined = False
         self._pending: set[str] = set()
         self._memberships: dict[str, _Membership] = {}
         self._partial: socketio.Reassembly | None = None
@@ -176,7 +181,7 @@ class Connection(EngineConnection):
         if self._close_reason is None:
             self._answer_connect(namespace)
             self._memberships[namespace] = _Membership(socket_id)
-            self._connect_deadline = None
+            self._ever_joined = True
             self._queue.extend(socketio.encode_connect(namespace, socket_id, pid))
 
     def refuse(self, namespace: str, message: str, data: object = None) -> None:
@@ -267,12 +272,21 @@ class Connection(EngineConnection):
     def wakes_at(self) -> float | None:
         """Return when to call `tick` next, in the seconds of `now`; `None` once closed."""
         due = super().wakes_at()
-        if due is None or self._connect_deadline is None:
+        if due is None or self._ever_joined:
             return due
-        return min(due, self._connect_deadline)
+        return min(due, self._join_by())
 
     def tick(self, now: float) -> Sequence[Event]:
         """Do what is due: queue a ping, or close; early, late and repeated calls are harmless."""
-        if self._connect_deadline is not None and now >= self._connect_deadline:
+        if not self._ever_joined and now >= self._join_by():
             return self.close(CloseReason.FORCED_SERVER_CLOSE, "no namespace joined in time")
         return super().tick(now)
+
+    def _join_by(self) -> float:
+        """When a connection on which nothing was ever joined ends, in the seconds of `now`.
+
+        A peer whose CONNECT waits for our answer has done its part, so it is given longer; not for
+        ever, because whoever cannot be answered had better try elsewhere.
+        """
+        patience = ANSWER_PATIENCE if self._pending else 1
+        return self._opened_at + patience * self._limits.connect_timeout_ms / 1000

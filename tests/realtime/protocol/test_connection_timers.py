@@ -76,19 +76,34 @@ def test_a_connection_that_joins_nothing_is_closed(open_connection: Opener) -> N
     )
 
 
+def test_a_connect_that_waits_for_its_answer_is_given_longer_but_not_for_ever(
+    open_connection: Opener,
+) -> None:
+    connection = open_connection(joined=(), limits=Limits(connect_timeout_ms=5_000))
+    connection.receive_frame("40", now=4.9)
+    assert connection.tick(5.0) == ()
+    assert connection.wakes_at() == 20.0
+    assert connection.tick(20.0) == (
+        Closed(CloseReason.FORCED_SERVER_CLOSE, "no namespace joined in time"),
+    )
+
+
+def test_a_late_refusal_leaves_no_time_to_try_again(open_connection: Opener) -> None:
+    connection = open_connection(joined=(), limits=Limits(connect_timeout_ms=5_000))
+    connection.receive_frame("40", now=4.9)
+    connection.tick(9.0)
+    connection.refuse("/", "no")
+    assert connection.wakes_at() == 5.0
+    assert connection.tick(9.0) == (
+        Closed(CloseReason.FORCED_SERVER_CLOSE, "no namespace joined in time"),
+    )
+
+
 def test_refusals_do_not_count_as_joining(open_connection: Opener) -> None:
     connection = open_connection(joined=())
     connection.receive_frame("40", now=1.0)
     connection.refuse("/", "no")
     connection.receive_frame("40/nowhere,", now=2.0)
-    assert connection.tick(45.0)[-1] == Closed(
-        CloseReason.FORCED_SERVER_CLOSE, "no namespace joined in time"
-    )
-
-
-def test_a_pending_connect_does_not_count_as_joined(open_connection: Opener) -> None:
-    connection = open_connection(joined=())
-    connection.receive_frame("40", now=1.0)
     assert connection.tick(45.0)[-1] == Closed(
         CloseReason.FORCED_SERVER_CLOSE, "no namespace joined in time"
     )
