@@ -25,6 +25,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "auth_invalid": "A token counts only while it is authentic, for this door, and not revoked.",
     "auth_expired": "A token counts until its expiry, to the millisecond; then it is renewed.",
     "forbidden": "Being signed in is not a right: each door and each object asks who may.",
+    "person_not_here": "An agent speaks only to people who are in a room that it was granted.",
     "too_many_connections": "One person, and one address, may hold only so many connections.",
     "penalty": "Whoever spent the violation budget, or was blocked by staff, rests for a while.",
     "malformed": "A message has exactly the agreed keys, types, lengths and alphabets.",
