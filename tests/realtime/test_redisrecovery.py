@@ -17,7 +17,7 @@ from realtime.server import Server
 from tests.realtime.asgi import WebSocket, connect, settle
 from tests.realtime.layer import Layer
 from tests.services import RedisServer
-from tests.waiting import soon
+from tests.waiting import SOON_S, soon
 
 Heard = list[list[Any]]
 
@@ -42,11 +42,22 @@ class Site:
     def __init__(self, url: str, limits: RecoveryLimits | None = None) -> None:
         self.room = Room()
         self.recovery = RedisRecovery(url, limits=limits)
+        self.recovery._link.timeout_s = SOON_S  # a busy machine may be late
         self.server = Server(namespaces=[self.room], recovery=self.recovery)
         self.server.node()
 
     def say(self, *event: Any, **options: Any) -> None:
         self.room.broadcast(["lobby"], *event, **options)
+
+    async def kept(self) -> None:
+        """Wait until Redis has all that was said and who broke off: they travel while we go on.
+
+        A client needs longer to come back than that takes; one of a test is back at once, and on
+        a busy machine before the word of its break.
+        """
+        asked = self.recovery._asked  # the last one: they are answered in their order
+        assert asked is not None
+        await self.recovery._link.answer(asked)
 
     def break_off(self) -> None:
         """Every connection breaks now; nothing that is on its way arrives."""
@@ -102,6 +113,7 @@ async def test_a_client_goes_on_at_another_process(sites: tuple[Site, Site]) -> 
         await quiet()
         offset = heard(socket)[-1][-1]
     one.say("from where it was")
+    await one.kept()  # those of two processes come in the order in which Redis had them
     two.say("from elsewhere")
     two.say("volatile", volatile=True)
     two.say("to all but it", without=[reply["sid"]])
@@ -138,6 +150,8 @@ async def test_what_passed_in_different_orders_is_neither_lost_nor_sent_twice(
             site.break_off()
         seen = [heard(each) for each in (first, second)]
     assert [names(each) for each in seen] == [["of 0"], ["of 1"]]
+    for site in sites:
+        await site.kept()
     for site, reply, events, missing in zip(
         sites, replies, seen, (["of 1"], ["of 0"]), strict=True
     ):
@@ -156,9 +170,12 @@ async def test_one_that_breaks_while_it_is_sent_what_it_missed_gets_the_rest(
         offset = heard(socket)[-1][-1]
     for site in (one, two, one):
         site.say("missed")
+    for site in (one, two):
+        await site.kept()
     async with connect(two.server) as socket:
         _, missed = await enter(socket, pid=reply["pid"], offset=offset)
     for index, event in enumerate(missed):
+        await two.kept()
         async with connect(one.server) as socket:
             _, rest = await enter(socket, pid=reply["pid"], offset=event[-1])
             assert len(rest) == 2 - index
@@ -174,6 +191,7 @@ async def test_what_comes_while_it_is_read_what_was_missed_comes_once(
         one.say("seen")
         offset = heard(socket)[-1][-1]
     one.say("missed")
+    await one.kept()
     subscribed = two.recovery._subscribed
 
     async def and_then() -> None:
@@ -182,6 +200,7 @@ async def test_what_comes_while_it_is_read_what_was_missed_comes_once(
             monkeypatch.setattr(one.recovery, "_ask", lambda *_args: None)
         one.say("meanwhile")
         one.say("now or never", volatile=True)
+        await one.kept()
         await quiet()
 
     monkeypatch.setattr(two.recovery, "_subscribed", and_then)
