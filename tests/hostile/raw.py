@@ -165,10 +165,12 @@ class Member(Raw):
         self.sends: MessageKey
 
     async def open(self, address: str = ADDRESS, **options: Any) -> None:
+        """Raises ConnectionError, and leaves nothing open, where the hub refuses the member."""
         await super().open(address, **options)
         auth = {"token": self.who["token"], "client_nonce": to_base64url(CLIENT_NONCE)}
         self.session = await self.join(json.dumps(auth), self.namespace)
         if "server_nonce" not in self.session:
+            await self.close()
             raise ConnectionError(self.session)
         self.offset_ms = self.session["server_time"] - int(time.time() * 1000)
         self.key = self.key_for()
