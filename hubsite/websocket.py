@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame, Opcode
+from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 
@@ -30,8 +30,10 @@ CLOSE_POLICY: Final = 1008
 # Each ping is answered, and the answers to a peer that does not read would pile up here.
 CONTROLS_PER_S: Final = 5.0
 MOST_CONTROLS: Final = 100
-# After this a peer that was told why, and reads nothing, is dropped with what it was told.
+# After this a peer that was told why, and reads nothing or goes on, is dropped.
 LETS_GO_S: Final = 10.0
+# What a peer may still send after it was told why; a flood is not read for longer than its due.
+MOST_DISCARDED: Final = 8 * 1024 * 1024
 # uvicorn and websockets log several lines for each connection, which has audit rows of its own.
 LOGGER: Final = "hub.websocket"
 
@@ -59,6 +61,8 @@ class HubWebSocket(WebSocketsSansIOProtocol):
         self._receive: Callable[[Any], None] | None = None
         self._held: list[bytes] | None = None
         self._held_size = 0
+        self._told_why = False
+        self._discarded = 0
         self._controls = TokenBucket(CONTROLS_PER_S, MOST_CONTROLS, now=self.loop.time())
 
     def handle_connect(self, event: Request) -> None:
@@ -120,6 +124,9 @@ class HubWebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Hold back what is sent while the frames of one read are handled."""
+        if self._told_why:
+            self._discard(len(data))
+            return
         if self._receive is None:
             super().data_received(data)
             return
@@ -205,9 +212,41 @@ class HubWebSocket(WebSocketsSansIOProtocol):
         self._look()
 
     def handle_parser_exception(self) -> None:
-        super().handle_parser_exception()
+        """Say why, and read on until the peer has heard it.
+
+        To close a TCP connection with unread bytes resets it, and a reset makes the peer's system
+        throw away the close frame (RFC 1122, 4.2.2.13; RFC 6455, 7.1.1). TLS cannot be closed by
+        half: there the old way remains.
+        """
+        why = self.conn.close_sent
+        if why is None or not self.transport.can_write_eof():
+            super().handle_parser_exception()
+            self.loop.call_later(LETS_GO_S, self.transport.abort)
+            return
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        # The base class closes when the application ends, unless this timer is there.
+        self.close_timer = self.loop.call_later(LETS_GO_S, self.transport.abort)
+        self._say(why)
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def _say(self, why: Close) -> None:
+        """The close frame and the end of what we write, to the peer and to the application."""
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": why.code, "reason": why.reason}
+        )
+        self.close_sent = self._told_why = True
         self._look()
-        self.loop.call_later(LETS_GO_S, self.transport.abort)
+        self._flush()
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write_eof()
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded > MOST_DISCARDED:
+            self.transport.abort()
 
     def shutdown(self) -> None:
         super().shutdown()

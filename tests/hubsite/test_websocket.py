@@ -8,7 +8,13 @@ import uvicorn
 from uvicorn.server import ServerState
 from websockets.frames import Close, Frame, Opcode
 
-from hubsite.websocket import LARGEST_FLUSH, MOST_CONTROLS, MOST_FRAGMENTS, HubWebSocket
+from hubsite.websocket import (
+    LARGEST_FLUSH,
+    MOST_CONTROLS,
+    MOST_DISCARDED,
+    MOST_FRAGMENTS,
+    HubWebSocket,
+)
 from realtime.answers import deny
 from realtime.direct import shared
 from realtime.handshake import DIRECT_EXTENSION, Denial
@@ -27,9 +33,17 @@ class Paper(asyncio.Transport):
         super().__init__()
         self.writes: list[bytes] = []
         self.closed = False
+        self.said_all = False
 
     def write(self, data: Any) -> None:
+        assert not self.said_all
         self.writes.append(bytes(data))
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.said_all = True
 
     def is_closing(self) -> bool:
         return self.closed
@@ -218,7 +232,7 @@ async def test_a_message_of_endless_empty_fragments_ends_the_connection() -> Non
         to_peer(Close(1008, "too many fragments").serialize(), opcode=Opcode.CLOSE)
     )
     assert ends.got == []
-    assert ends.paper.closed
+    assert (ends.paper.said_all, ends.paper.closed) == (True, False)
 
 
 async def test_text_that_is_not_utf_8_ends_the_connection() -> None:
@@ -259,8 +273,19 @@ async def test_a_flood_of_pings_or_pongs_ends_the_connection(opcode: Opcode) -> 
     ends.socket.data_received(from_peer(b"x", opcode=opcode) * 500 + from_peer(b"after"))
     goodbye = to_peer(Close(1008, "too many pings").serialize(), opcode=Opcode.CLOSE)
     assert ends.written.endswith(goodbye)
-    assert ends.paper.closed
     assert ends.got == []
     await turn()
+    assert (ends.paper.said_all, ends.paper.closed) == (True, False)
     assert ends.end is not None
     assert ends.end["code"] == 1008
+
+
+async def test_who_was_told_why_and_goes_on_is_read_for_a_while_and_heard_no_more() -> None:
+    ends = await Ends().open()
+    ends.socket.data_received(from_peer(b"\xff"))
+    await turn()
+    told = ends.written
+    ends.socket.data_received(b"x" * MOST_DISCARDED)
+    assert (ends.got, ends.written, ends.paper.closed) == ([], told, False)
+    ends.socket.data_received(b"x")
+    assert ends.paper.closed
