@@ -15,6 +15,7 @@ from tests.live import CHECKOUT
 TAKES_S = 280
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(TAKES_S + 20)
 def test_a_dead_network_and_a_dead_browser_leave_no_ghost(tmp_path: Path) -> None:
     report = tmp_path / "verdict.json"

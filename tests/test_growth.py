@@ -13,6 +13,7 @@ RUNS_WITHIN_S = 280.0
 SMALL = ("--connects", "200", "--warm-up", "150")
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_hub_is_as_it_was_when_everybody_has_gone() -> None:
     if own_postgres() is None or own_redis() is None:

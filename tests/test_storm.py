@@ -13,6 +13,7 @@ RUNS_WITHIN_S = 280.0
 CLIENTS = 60
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_everybody_is_back_and_resumed() -> None:
     if own_postgres() is None or own_redis() is None:

@@ -8,7 +8,7 @@ that is away goes on, and afterwards nothing is missing and nobody had to do any
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -57,6 +57,12 @@ DATABASE_FALLS: dict[str, Fall] = {
     "killed": PostgresServer.kill,
     "paused": PostgresServer.pause,
 }
+
+
+def each_of(falls: Mapping[str, Fall]) -> list[Any]:
+    """One kind of fall for every run; the others take as long and are for the soak."""
+    first, *others = falls
+    return [first, *(pytest.param(each, marks=pytest.mark.soak) for each in others)]
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +174,7 @@ async def built(person: Witness, build_id: str) -> None:
     await soon(lambda: build_id in person.worlds, within_s=PATIENCE_S)
 
 
-@pytest.mark.parametrize("fall", REDIS_FALLS)
+@pytest.mark.parametrize("fall", each_of(REDIS_FALLS))
 async def test_without_redis_everybody_goes_on_and_all_of_it_mends(
     site: Site, redis: RedisServer, people: tuple[Witness, Witness, Witness], fall: str
 ) -> None:
@@ -203,7 +209,7 @@ async def is_unready(hub: Any, client: HubClient) -> bool:
     return await readiness(hub, client) == (503, ["channel_layer"])
 
 
-@pytest.mark.parametrize("fall", DATABASE_FALLS)
+@pytest.mark.parametrize("fall", each_of(DATABASE_FALLS))
 async def test_without_a_database_actions_flow_and_what_needs_it_is_asked_again(
     site: Site, postgres: PostgresServer, people: tuple[Witness, Witness, Witness], fall: str
 ) -> None:

@@ -175,7 +175,7 @@ async def answer(client: HubClient, path: str) -> tuple[int, Any]:
         return said.status, await said.json(content_type=None)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.soak)])
 async def test_either_signal_stops_it_gracefully(tmp_path: Any, name: str) -> None:
     with LiveHub(data_dir=tmp_path) as hub:
         hub.add_person("ada")
@@ -198,6 +198,7 @@ LOUD = "x" * 8_000
 WORDS = 900  # more than the kernel takes for a peer that does not read (tcp_wmem: 4 MB)
 
 
+@pytest.mark.soak
 async def test_a_peer_that_never_reads_does_not_hold_up_the_end(tmp_path: Any) -> None:
     with LiveHub(data_dir=tmp_path, **DEAF) as hub:
         hub.add_person("ada")
