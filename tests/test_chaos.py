@@ -15,6 +15,7 @@ from tests.live import CHECKOUT
 TAKES_S = 280
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(TAKES_S + 20)
 def test_a_small_storm_on_sqlite_breaks_no_promise(tmp_path: Path) -> None:
     report = tmp_path / "verdict.json"

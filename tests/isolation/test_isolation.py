@@ -35,6 +35,7 @@ async def test_a_locked_sqlite_is_tried_again_and_needs_no_restart(stage: Stage)
     assert found["gaps"] == []
 
 
+@pytest.mark.soak
 async def test_a_stopped_postgresql_is_tried_again_and_needs_no_restart(
     postgres_url: str, postgres_server: PostgresServer
 ) -> None:
