@@ -17,6 +17,19 @@ UNUSED_WITHIN_S = 5.0
 
 pytest_plugins = ["tests.services"]
 
+# Files of these names, and files below folders of these names, take longest.
+LONGEST = ("test_on_postgresql", "end_to_end", "drill", "isolation", "hostile", "conformance")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: what is left last is short, so the workers end together."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    parts = item.path.with_suffix("").parts
+    return next((rank for rank, name in enumerate(LONGEST) if name in parts), len(LONGEST))
+
 
 @pytest.fixture(autouse=True)
 def records_end_with_the_test(
