@@ -1,12 +1,12 @@
 """Settings of the whole site, made from the environment; the limits live in security.conf."""
 
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
 import environ
 
+from realtime.layerhost import layer_host
 from security.conf import HubSettings
 from security.keys import load_keys
 
@@ -120,28 +120,6 @@ def database_from(url: str) -> dict[str, Any]:
 DATABASES = {"default": database_from(env.str("DATABASE_URL")) if "DATABASE_URL" in env else SQLITE}
 
 REDIS_URL = env.str("REDIS_URL", "")
-# Without these a connection whose other end vanished (a host that lost power, a firewall that
-# forgot it) is waited for a quarter of an hour, deaf and dumb. Not every system has all of them.
-KEEPALIVE = {
-    getattr(socket, name): value
-    for name, value in {
-        "TCP_KEEPIDLE": 5,  # seconds of silence before the first probe
-        "TCP_KEEPINTVL": 5,
-        "TCP_KEEPCNT": 3,
-        "TCP_USER_TIMEOUT": 20_000,  # ms that what was sent may wait to be acknowledged
-    }.items()
-    if hasattr(socket, name)
-}
-
-
-def layer_host(url: str) -> dict[str, Any]:
-    """A host of the channel layer, with options that keep its connection, and only a living one."""
-    # redis-py 8 ends idle reads after 5 s unless told otherwise (channels_redis#422)
-    host: dict[str, Any] = {"address": url, "socket_timeout": None}
-    if not url.startswith("unix:"):
-        host |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
-    return host
-
 
 CHANNEL_LAYERS = {
     "default": {

@@ -155,7 +155,7 @@ class Link:
                     refusal = refusal or (reply if isinstance(reply, Exception) else None)
                     _tell(future, reply)
                     told += 1
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - not only what Redis and the network raise: uvloop has a RuntimeError for a connection that was reset; and if this task ended, who asks would wait for ever
             refusal = error
         finally:
             self._queue = sent[told:] + self._queue
