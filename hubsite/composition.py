@@ -34,7 +34,7 @@ __all__ = ["body_limit", "server", "state"]
 @cache
 def state() -> SharedState:
     """What this process shares with others: nothing in memory; on Redis used nonces, penalties,
-    and the rates of handshakes and failed log-ins."""
+    budgets, and the rates of handshakes and failed log-ins."""
     return shared_state(django_settings.REDIS_URL, hub())
 
 
@@ -47,7 +47,12 @@ def server() -> Server:
     throttle.use_attempts(shared.attempts)
     leases = shared.leases if shared.link else None
     guard = Guard(
-        settings, shared.nonces, shared.penalties, handshakes=shared.handshakes, leases=leases
+        settings,
+        shared.nonces,
+        shared.penalties,
+        handshakes=shared.handshakes,
+        budgets=shared.budgets,
+        leases=leases,
     )
     coordinator = Coordinator()
     people = HubNamespace(

@@ -4,18 +4,18 @@ It also turns a refusal into its consequences: points on the budgets of the sock
 session (never of the person: a stolen token must not lock out its owner), and the violation row.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
 from realtime.processes import Processes
 from realtime.roster import Roster
-from realtime.state.interface import AddressRates, Leases, Penalties
+from realtime.state.interface import AddressRates, Budgets, Leases, Penalties
 from realtime.timers import Timer
 from security import violations
 from security.conf import HubSettings
 from security.gate import NonceStore, Signed
 from security.limits import AddressBuckets, Budget, TokenBucket
+from security.limits import Budgets as OwnBudgets
 from security.limits import Penalties as OwnPenalties
 from security.principals import Principal
 from security.refusals import Refused, rule
@@ -24,7 +24,6 @@ from security.violations import Incident
 
 __all__ = ["NEVER_MS", "Guard", "Seat", "Wire", "session_key"]
 
-BUDGETS_KEPT = 10_000  # login sessions with a running budget; the least recently charged goes first
 # Clients flush what they buffered while offline onto the new socket, signed for the old one.
 SIGNATURE_GRACE_MS = 5_000
 # Instead of a pause: this event will not be taken later either, because it is binary.
@@ -78,8 +77,8 @@ class Seat:
 class Guard:
     """Shared by all guarded namespaces of a process.
 
-    ``penalties``, and ``handshakes`` by address, may be shared with other processes; budgets are
-    what each spends by itself.
+    ``penalties``, ``handshakes`` by address, and ``budgets`` by login or engine session, may be
+    shared with other processes; a socket's own budget is in its ``Wire``.
     ``leases`` are those of all processes; None in a hub of one.
     """
 
@@ -90,6 +89,7 @@ class Guard:
         penalties: Penalties | None = None,
         *,
         handshakes: AddressRates | None = None,
+        budgets: Budgets | None = None,
         leases: Leases | None = None,
     ) -> None:
         self.settings = settings
@@ -102,17 +102,22 @@ class Guard:
             if handshakes is None
             else handshakes
         )
-        self._budgets: OrderedDict[str, Budget] = OrderedDict()
+        self.budgets: Budgets = (
+            OwnBudgets(settings.violation_budget) if budgets is None else budgets
+        )
 
-    def charge(self, seat: Seat, refusal: Refused, *, now: float, now_ms: int) -> bool:
+    async def charge(self, seat: Seat, refusal: Refused, *, now: float, now_ms: int) -> bool:
         """Charge a refusal; True when a budget is spent, and the session then has to rest."""
         points = rule(refusal.code).points
         fresh = now_ms - seat.joined_at_ms < SIGNATURE_GRACE_MS
         if not points or (fresh and refusal.code in SIGNATURE_CODES):
             return False
         key = session_key(seat.principal)
-        spent = [budget.charge(points, now) for budget in (seat.wire.budget, self._budget_of(key))]
-        if not any(spent):
+        spent = seat.wire.budget.charge(points, now)
+        spent_together = self.budgets.charge(key, points, now)
+        if not isinstance(spent_together, bool):
+            spent_together = await spent_together
+        if not (spent or spent_together):
             return False
         self.penalties.punish(key, until=now + self.settings.penalty_s)
         return True
@@ -152,15 +157,6 @@ class Guard:
         future = violations.report(incident)
         if future is not None:
             await violations.confirm(future)
-
-    def _budget_of(self, key: str) -> Budget:
-        budget = self._budgets.get(key)
-        if budget is None:
-            budget = self._budgets[key] = Budget(self.settings.violation_budget)
-            if len(self._budgets) > BUDGETS_KEPT:
-                self._budgets.popitem(last=False)
-        self._budgets.move_to_end(key)
-        return budget
 
 
 def session_key(principal: Principal) -> str:

@@ -358,7 +358,7 @@ class Guarded(Namespace[T], Generic[T]):
         self, socket: Socket[T], refusal: Refused, event: object, ack_id: int | None
     ) -> Ack | None:
         seat = socket.state
-        spent = self.guard.charge(seat, refusal, now=self.node.now(), now_ms=clock.now_ms())
+        spent = await self.guard.charge(seat, refusal, now=self.node.now(), now_ms=clock.now_ms())
         name = event if isinstance(event, str) and EVENT_NAME.fullmatch(event) else ""
         await self._record(socket, refusal, event=name)
         self.answer_refusal(socket, refusal, name, ack_id)

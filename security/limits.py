@@ -13,11 +13,19 @@ from typing import Final
 
 from security.detail import network_of
 
-__all__ = ["AddressBuckets", "Buckets", "Budget", "Penalties", "TokenBucket"]
+__all__ = [
+    "BUDGET_WINDOW_S",
+    "AddressBuckets",
+    "Buckets",
+    "Budget",
+    "Budgets",
+    "Penalties",
+    "TokenBucket",
+]
 
 BUDGET_WINDOW_S: Final = 60.0
 LONGEST_RETRY_MS: Final = 3_600_000  # the longest answer, also that of a rate of zero
-KEPT: Final = 10_000  # addresses or penalties of a process
+KEPT: Final = 10_000  # addresses, budgets or penalties of a process
 
 
 class TokenBucket:
@@ -54,27 +62,54 @@ class TokenBucket:
 
 
 class Budget:
-    """Points that may be charged within any 60 s. For one thread.
+    """Points that may be charged within any ``window_s``. For one thread.
 
     Spent means more than ``points``: a budget of 10 bears ten points and is spent by the eleventh.
     """
 
-    __slots__ = ("_charged", "_points", "_sum")
+    __slots__ = ("_charged", "_points", "_sum", "_window_s")
 
-    def __init__(self, points: int) -> None:
+    def __init__(self, points: int, *, window_s: float = BUDGET_WINDOW_S) -> None:
         self._points = points
+        self._window_s = window_s
         self._charged: deque[tuple[float, int]] = deque()
         self._sum = 0
 
     def charge(self, points: int, now: float) -> bool:
         """Charge points (0 is free). True: the budget is spent; its holder has to go."""
-        while self._charged and self._charged[0][0] <= now - BUDGET_WINDOW_S:
+        while self._charged and self._charged[0][0] <= now - self._window_s:
             self._sum -= self._charged.popleft()[1]
         # Nothing more is kept once it is spent, so the deque is never longer than the budget.
         if points > 0 and self._sum <= self._points:
             self._charged.append((now, points))
             self._sum += points
         return self._sum > self._points
+
+
+class Budgets:
+    """One budget for each login or engine session; the least recently charged is forgotten first.
+
+    At most ``capacity`` of them. For one thread.
+    """
+
+    def __init__(
+        self, points: int, *, capacity: int = KEPT, window_s: float = BUDGET_WINDOW_S
+    ) -> None:
+        self._points, self._capacity, self._window_s = points, capacity, window_s
+        self._budgets: OrderedDict[str, Budget] = OrderedDict()
+
+    def charge(self, key: str, points: int, now: float) -> bool:
+        """As ``Budget.charge``, for one of them."""
+        budget = self._budgets.get(key)
+        if budget is None:
+            budget = self._budgets[key] = Budget(self._points, window_s=self._window_s)
+            if len(self._budgets) > self._capacity:
+                self._budgets.popitem(last=False)
+        self._budgets.move_to_end(key)
+        return budget.charge(points, now)
+
+    def __len__(self) -> int:
+        return len(self._budgets)
 
 
 class Penalties:

@@ -15,6 +15,7 @@ from security.throttle import Attempts
 __all__ = [
     "AddressRates",
     "Attempts",
+    "Budgets",
     "Entry",
     "Leases",
     "NonceStore",
@@ -62,6 +63,13 @@ class AddressRates(Protocol):
 
     def take(self, ip: str | None, now: float) -> int | Awaitable[int]:
         """0: admitted. Otherwise the milliseconds until this address may come again."""
+
+
+class Budgets(Protocol):
+    """Points of each login or engine session. ``security.limits.Budgets`` is the one in memory."""
+
+    def charge(self, key: str, points: int, now: float) -> bool | Awaitable[bool]:
+        """Charge some; True where the budget of the last 60 s is spent, by these or before."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

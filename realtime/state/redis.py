@@ -6,13 +6,14 @@ replay pass: a socket's key lives in one process, the key of an HTTP request doe
 """
 
 import asyncio
+import itertools
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from realtime.state import scripts
 from realtime.state.health import ALONE, Health
@@ -20,12 +21,13 @@ from realtime.state.interface import StateUnreachable
 from realtime.state.link import KEY_PREFIX, Link, Reply, Threads
 from realtime.state.memory import MemoryNonceStore
 from security.detail import network_of
-from security.limits import KEPT, AddressBuckets, Penalties
+from security.limits import BUDGET_WINDOW_S, KEPT, AddressBuckets, Budgets, Penalties
 from security.throttle import Attempt, AttemptLimit
 
 __all__ = [
     "RedisAddressRates",
     "RedisAttempts",
+    "RedisBudgets",
     "RedisNonceStore",
     "RedisPenalties",
     "RequestNonces",
@@ -36,6 +38,8 @@ BATCH: Final = 1_000  # nonces of one command: 4 ms of Redis, which others wait 
 # Longer than a pulse and its timeout: until then every living process has told a Redis that lost
 # its memory what it remembers.
 RELEARN_MS: Final = 3_000
+
+T = TypeVar("T")
 
 
 class RedisNonceStore:
@@ -184,11 +188,36 @@ class RedisPenalties:
         own = self._own.is_penalised(key, now)
         if own:
             return own
-        return _wait_ms(self._link.submit("PTTL", _penalty_key(key)), "penalties")
+        return _told(self._link.submit("PTTL", _penalty_key(key)), "penalties", _wait_ms)
 
 
 def _penalty_key(key: Hashable) -> str:
     return f"{KEY_PREFIX}p:{key}"
+
+
+class RedisBudgets:
+    """As ``security.limits.Budgets``, and what is charged at any process counts for all.
+
+    The shared window slides by Redis's clock.
+    """
+
+    def __init__(self, link: Link, points: int, *, window_s: float = BUDGET_WINDOW_S) -> None:
+        self._own = Budgets(points, window_s=window_s)
+        self._link = link
+        self._points = points
+        self._window_ms = int(window_s * 1000)
+        self._process = secrets.token_urlsafe(6)
+        self._numbers = itertools.count()
+
+    def charge(self, key: str, points: int, now: float) -> "bool | asyncio.Future[bool]":
+        """As ``Budgets.charge``; an awaitable where this process alone knows of nothing."""
+        if self._own.charge(key, points, now):
+            return True
+        name = f"{self._process}{next(self._numbers)}"
+        asked = self._link.evaluate(
+            scripts.CHARGE, [f"{KEY_PREFIX}b:{key}"], self._window_ms, self._points, points, name
+        )
+        return _told(asked, "budgets", bool)
 
 
 class RedisAddressRates:
@@ -211,25 +240,36 @@ class RedisAddressRates:
             return own
         key = self._prefix + network_of(ip)
         asked = self._link.evaluate(scripts.TAKE, [key], self._rate, self._burst, 1)
-        return _wait_ms(asked, "rates")
+        return _told(asked, "rates", _wait_ms)
 
 
-def _wait_ms(asked: "asyncio.Future[Reply] | None", store: str) -> "int | asyncio.Future[int]":
-    """The wait that Redis knows of; none where it does not answer."""
+def _wait_ms(told: int) -> int:
+    return max(0, told)
+
+
+def _told(
+    asked: "asyncio.Future[Reply] | None", store: str, read: Callable[[int], T]
+) -> "T | asyncio.Future[T]":
+    """What the others know, read from Redis's number; as from 0 where it does not answer."""
     if asked is None:
         ALONE.labels(store).inc()
-        return 0
-    answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    asked.add_done_callback(partial(_copy_wait, answer, store))
+        return read(0)
+    answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    asked.add_done_callback(partial(_pass_on, answer, store, read))
     return answer
 
 
-def _copy_wait(answer: "asyncio.Future[int]", store: str, asked: "asyncio.Future[Reply]") -> None:
+def _pass_on(
+    answer: "asyncio.Future[T]",
+    store: str,
+    read: Callable[[int], T],
+    asked: "asyncio.Future[Reply]",
+) -> None:
     reply = asked.result()
     if isinstance(reply, Exception):
         ALONE.labels(store).inc()
     if not answer.done():
-        answer.set_result(max(0, reply) if isinstance(reply, int) else 0)
+        answer.set_result(read(reply if isinstance(reply, int) else 0))
 
 
 @dataclass(frozen=True, slots=True)

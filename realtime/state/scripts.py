@@ -6,6 +6,7 @@ from realtime.state.link import KEY_PREFIX, Script
 
 __all__ = [
     "ATTEMPT",
+    "CHARGE",
     "FORGIVE",
     "MEMORY",
     "PUNISH",
@@ -69,6 +70,27 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
 end
 """)
 """KEYS penalty, ARGV its life in ms; a longer one stays."""
+
+CHARGE: Final = Script(
+    _CLOCK
+    + """
+local window, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms - window)
+local sum = redis.call('ZCARD', KEYS[1])
+if sum <= most then
+    for i = 1, ARGV[3] do
+        redis.call('ZADD', KEYS[1], now_ms, ARGV[4] .. ':' .. i)
+    end
+    redis.call('PEXPIRE', KEYS[1], window)
+    sum = sum + ARGV[3]
+end
+return sum > most and 1 or 0
+"""
+)
+"""KEYS budget; ARGV window in ms, its points, how many to charge, a name for them. 1: it is spent.
+
+Nothing more is kept once it is spent, so there are never many more than its points.
+"""
 
 TAKE: Final = Script(f"""
 local time = redis.call('TIME')

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from realtime.state.interface import AddressRates, Attempts, Leases, NonceStore, Penalties
+from realtime.state.interface import (
+    AddressRates,
+    Attempts,
+    Budgets,
+    Leases,
+    NonceStore,
+    Penalties,
+)
 from realtime.state.memory import MemoryLeases, MemoryNonceStore
 from security import clock, limits, throttle
 from security.conf import HubSettings
@@ -24,6 +31,7 @@ class SharedState:
     nonces: NonceStore
     request_nonces: NonceStore
     penalties: Penalties
+    budgets: Budgets
     attempts: Attempts
     handshakes: AddressRates
     leases: Leases
@@ -65,6 +73,7 @@ def in_memory(settings: HubSettings) -> SharedState:
         nonces=nonces,
         request_nonces=nonces,
         penalties=limits.Penalties(),
+        budgets=limits.Budgets(settings.violation_budget),
         attempts=throttle.AttemptLimit(),
         handshakes=limits.AddressBuckets(settings.handshakes_per_s, settings.handshake_burst),
         leases=MemoryLeases(clock_ms=clock.now_ms),
@@ -84,6 +93,7 @@ def on_redis(url: str, settings: HubSettings) -> SharedState:
         nonces=redis.RedisNonceStore(link, capacity=capacity),
         request_nonces=redis.RequestNonces(threads, link, capacity=capacity),
         penalties=redis.RedisPenalties(link),
+        budgets=redis.RedisBudgets(link, settings.violation_budget),
         attempts=redis.RedisAttempts(threads),
         handshakes=redis.RedisAddressRates(
             link, "handshakes", settings.handshakes_per_s, settings.handshake_burst

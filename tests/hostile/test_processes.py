@@ -129,6 +129,22 @@ async def test_a_penalty_earned_at_one_process_holds_at_the_other(
             await at(hub, who, stage.address({})).open()
 
 
+async def test_a_login_spends_one_budget_at_both(stage: Stage, elsewhere: LiveHub) -> None:
+    who = stage.person()
+    async with (
+        at(stage.hub, who, stage.address({})) as near,
+        at(elsewhere, who, stage.address({})) as far,
+    ):
+        for attacker in (near, far):
+            envelope = attacker.sign("presence", {"state": "idle"})
+            assert (await attacker.act(envelope))["ok"] is True
+            for _ in range(2):  # three points each, of ten
+                assert (await attacker.act(envelope))["error"] == "replay_detected"
+        assert await far.closed() == 4429
+    with pytest.raises(ConnectionError, match="PENALTY"):
+        await at(stage.hub, who, stage.address({})).open()
+
+
 async def test_handshakes_of_an_address_are_counted_together(
     stage: Stage, elsewhere: LiveHub
 ) -> None:

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.limits import LONGEST_RETRY_MS, AddressBuckets, Budget, Penalties, TokenBucket
+from security.limits import (
+    LONGEST_RETRY_MS,
+    AddressBuckets,
+    Budget,
+    Budgets,
+    Penalties,
+    TokenBucket,
+)
 
 # -- token buckets
 
@@ -85,6 +92,21 @@ def test_a_spent_budget_keeps_nothing_more() -> None:
     for _ in range(10_000):
         budget.charge(1, 1.0)
     assert len(budget._charged) == 11
+
+
+def test_each_key_has_a_budget_of_its_own() -> None:
+    budgets = Budgets(2)
+    assert [budgets.charge("s1", 1, 0.0) for _ in range(3)] == [False, False, True]
+    assert budgets.charge("s2", 1, 0.0) is False
+
+
+def test_budgets_are_bounded_and_the_least_recently_charged_goes_first() -> None:
+    budgets = Budgets(2, capacity=2)
+    for key in ("s1", "s2", "s1", "s3"):
+        budgets.charge(key, 1, 0.0)
+    assert len(budgets) == 2
+    assert budgets.charge("s1", 1, 0.0) is True  # kept all three; s2 would begin anew
+    assert budgets.charge("s2", 1, 0.0) is False
 
 
 # -- penalties

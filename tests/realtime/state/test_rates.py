@@ -1,4 +1,4 @@
-"""The contract of rates, penalties and attempts: the same in memory and over all processes.
+"""The contract of rates, budgets, penalties and attempts: in memory as over all processes.
 
 Redis keeps its own clock, so nothing here pushes one: what has to pass is a few milliseconds, and
 what must not pass is an hour.
@@ -13,9 +13,14 @@ from typing import Any
 import pytest
 
 from realtime.state.health import Health
-from realtime.state.interface import AddressRates, Attempts, Penalties
+from realtime.state.interface import AddressRates, Attempts, Budgets, Penalties
 from realtime.state.link import Link, Threads
-from realtime.state.redis import RedisAddressRates, RedisAttempts, RedisPenalties
+from realtime.state.redis import (
+    RedisAddressRates,
+    RedisAttempts,
+    RedisBudgets,
+    RedisPenalties,
+)
 from security import limits
 from security.throttle import Attempt, AttemptLimit
 from tests.waiting import soon
@@ -30,6 +35,7 @@ async def makers(request: pytest.FixtureRequest) -> AsyncIterator[Mapping[str, M
     if request.param == "memory":
         yield {
             "rates": limits.AddressBuckets,
+            "budgets": limits.Budgets,
             "penalties": limits.Penalties,
             "attempts": lambda window_s: AttemptLimit(window_s=window_s),
         }
@@ -38,6 +44,7 @@ async def makers(request: pytest.FixtureRequest) -> AsyncIterator[Mapping[str, M
     link, threads = Link(url, health=health), Threads(url, health=health)
     yield {
         "rates": lambda rate, burst: RedisAddressRates(link, "handshakes", rate, burst),
+        "budgets": lambda points, **window: RedisBudgets(link, points, **window),
         "penalties": lambda: RedisPenalties(link),
         "attempts": lambda window_s: RedisAttempts(threads, window_s=window_s),
     }
@@ -48,6 +55,11 @@ async def makers(request: pytest.FixtureRequest) -> AsyncIterator[Mapping[str, M
 
 async def take(rates: AddressRates, ip: str | None) -> int:
     answer = rates.take(ip, time.monotonic())
+    return await answer if isawaitable(answer) else answer
+
+
+async def charge(budgets: Budgets, key: str, points: int = 1) -> bool:
+    answer = budgets.charge(key, points, time.monotonic())
     return await answer if isawaitable(answer) else answer
 
 
@@ -107,6 +119,36 @@ async def test_a_rate_of_zero_admits_the_burst_alone(makers: Mapping[str, Make])
     rates = makers["rates"](0.0, 1)
     assert await take(rates, "192.0.2.1") == 0
     assert await take(rates, "192.0.2.1") == limits.LONGEST_RETRY_MS
+
+
+# -- budgets
+
+
+async def test_a_budget_bears_its_points_and_is_spent_by_the_next(
+    makers: Mapping[str, Make],
+) -> None:
+    budgets = makers["budgets"](10)
+    assert [await charge(budgets, "s_1", 3) for _ in range(5)] == [False] * 3 + [True] * 2
+    assert await charge(budgets, "s_2", 10) is False
+    assert await charge(budgets, "s_2") is True
+
+
+async def test_of_racing_charges_no_more_are_borne_than_there_are_points(
+    makers: Mapping[str, Make],
+) -> None:
+    budgets = makers["budgets"](10)
+    spent = await asyncio.gather(*(charge(budgets, "s_1") for _ in range(40)))
+    assert spent.count(False) == 10
+
+
+async def test_points_are_given_back_after_the_window(makers: Mapping[str, Make]) -> None:
+    budgets = makers["budgets"](1, window_s=0.05)
+    assert [await charge(budgets, "s_1") for _ in range(2)] == [False, True]
+
+    async def borne() -> bool:
+        return not await charge(budgets, "s_1")
+
+    await soon(borne)
 
 
 # -- penalties

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from inspect import isawaitable
+from typing import TypeVar
 
 import pytest
 from prometheus_client import REGISTRY
@@ -17,6 +18,7 @@ from realtime.state.link import Link, Threads
 from realtime.state.redis import (
     RedisAddressRates,
     RedisAttempts,
+    RedisBudgets,
     RedisNonceStore,
     RedisPenalties,
     RequestNonces,
@@ -25,6 +27,7 @@ from security.throttle import Attempt
 from tests.services import RedisServer
 from tests.waiting import soon
 
+T = TypeVar("T")
 NOW = 1_760_000_000_000
 LIFE = 35_000
 BOUND_S = 1.5  # of a machine that is busy; the link itself waits half a second
@@ -258,10 +261,10 @@ async def test_a_snapshot_of_an_earlier_run_does_not_count_as_memory(
         await one.request("a" * 22)
 
 
-# -- rates, penalties, attempts
+# -- rates, budgets, penalties, attempts
 
 
-async def waits(answer: int | Awaitable[int]) -> int:
+async def waits(answer: T | Awaitable[T]) -> T:
     return await answer if isawaitable(answer) else answer
 
 
@@ -271,6 +274,13 @@ async def test_addresses_share_one_bucket_over_all_processes(one: Process, other
     assert given[:5] == [0] * 5
     assert all(given[5:])
     assert await waits(rates[0].take("192.0.2.2", 0.0)) == 0
+
+
+async def test_a_budget_is_spent_at_all_processes_together(one: Process, other: Process) -> None:
+    mine, theirs = RedisBudgets(one.link, 10), RedisBudgets(other.link, 10)
+    spent = [await waits(each.charge("s_1", 3, 0.0)) for each in (mine, theirs, theirs, mine)]
+    assert spent == [False, False, False, True]
+    assert await waits(theirs.charge("s_2", 3, 0.0)) is False
 
 
 async def test_a_penalty_counts_in_every_process(one: Process, other: Process) -> None:
@@ -296,7 +306,7 @@ async def test_a_shorter_penalty_does_not_shorten_a_longer_one(
 
 
 @pytest.mark.parametrize("trouble", LASTING)
-async def test_without_redis_rates_and_penalties_of_this_process_hold(
+async def test_without_redis_rates_budgets_and_penalties_of_this_process_hold(
     one: Process, redis_server: RedisServer, trouble: str
 ) -> None:
     await one.use("a" * 22)
@@ -306,6 +316,8 @@ async def test_without_redis_rates_and_penalties_of_this_process_hold(
     given = [await waits(rates.take("192.0.2.1", 0.0)) for _ in range(6)]
     assert given[:5] == [0] * 5
     assert given[5]
+    budgets = RedisBudgets(one.link, 2)
+    assert [await waits(budgets.charge("s_1", 1, 0.0)) for _ in range(3)] == [False, False, True]
     penalties.punish("s_1", until=60.0)
     assert await waits(penalties.is_penalised("s_1", 0.0)) == 60_000
     assert await waits(penalties.is_penalised("s_2", 0.0)) == 0
