@@ -4,6 +4,7 @@ One for each process. It also wakes the dispatcher when there may be something t
 the reaper run every second, in any process.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import logging
@@ -30,7 +31,7 @@ DATABASE_TROUBLE: Final = (DatabaseError, InterfaceError, database.DatabaseBusy)
 
 STATUS_INTERVAL_S: Final = 0.25  # engine_status is told at most four times a second
 BUSY_INTERVAL_S: Final = 1.0  # and once a second when only jobs have moved in it
-
+PARTS_WITHIN_S: Final = 1.0  # a part of the ten seconds of a stop (hubsite.serving)
 
 CLOSE_REPLACED: Final = "close_replaced"
 """Not an event of the wire: between processes it asks the owner to close the socket with 4409."""
@@ -71,9 +72,10 @@ class Coordinator:
         Else an engine would look connected until it is given up for dead.
         """
         try:
-            outcome = await database.write(dispatcher.process_stopped, self._node.id)
-        except DATABASE_TROUBLE as error:
-            log.warning("engine connections stay open until they are given up: %s", error)
+            async with asyncio.timeout(PARTS_WITHIN_S):
+                outcome = await database.write(dispatcher.process_stopped, self._node.id)
+        except (*DATABASE_TROUBLE, TimeoutError) as error:
+            log.warning("engine connections stay open until they are given up: %r", error)
         else:
             if outcome.engines_changed or self._status_due:
                 await self._tell_status()

@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 
 HEAD_DEADLINE_S: Final = 10.0
 CLOSE_RESTART: Final = 1012
-# The ten seconds of a stop: goodbyes and outboxes (and then at most 2.5 for what the node has yet
-# to do), requests in hand, and what the lifespan stores (hubsite.lifespan).
+# The ten seconds of a stop: goodbyes and outboxes (and then at most 3.5 for what the node has yet
+# to do: engine.coordinator, realtime.node), requests in hand, and what the lifespan stores
+# (hubsite.lifespan).
 GOODBYE_DEADLINE_S: Final = 3.0
 REQUESTS_END_S: Final = 1
 STOPS_WITHIN_S: Final = 9.5

@@ -179,13 +179,17 @@ class Recorder:
                 self._hurried -= 1
 
     def close(self, timeout_s: float) -> bool:
-        """Flush, then end the thread. False: rows were left, and are lost with this process."""
+        """Flush, then end the thread. False: rows were left, and are lost with this process.
+
+        A thread that could not store what waited hangs in the database, and is not waited for.
+        """
+        deadline = time.monotonic() + timeout_s
         stored = self.flush(timeout_s)
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        if stored and self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
         return stored
 
     def waiting(self) -> int:

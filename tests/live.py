@@ -82,7 +82,7 @@ class LiveHub:
         """SIGTERM, then wait; returns the exit code. What it leaves must hold no secret."""
         if self._process is None:
             return 0
-        if self._process.poll() is None:
+        if self.running:
             self._process.send_signal(signal.SIGTERM)
         try:
             code = self._process.wait(STOPS_WITHIN_S)
@@ -114,6 +114,11 @@ class LiveHub:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process has not ended yet."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
