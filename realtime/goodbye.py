@@ -45,7 +45,7 @@ LONGEST_SPREAD_S: Final = 30.0
 
 
 def goodbye_frames(
-    namespace: str, code: int, reason: str, *, retry_after_ms: int | None = None, crowd: int = 1
+    namespace: str, code: int, reason: str, *, retry_after_ms: int | None = None, crowd: int = 0
 ) -> tuple[Frame, ...]:
     """The last frames of a socket: ``goodbye``, and a DISCONNECT where the answer is no.
 

@@ -235,8 +235,9 @@ class Guarded(Namespace[T], Generic[T]):
     def closing(self, socket: Socket[T], code: int, reason: str) -> None:
         """Say goodbye, because stock clients hide close codes and polling has none."""
         rest_ms = int(self.guard.settings.penalty_s * 1000) if code == CLOSE_BUDGET_SPENT else None
-        crowd = self.node.crowd if self.node.draining else 1
-        frames = goodbye_frames(self.name, code, reason, retry_after_ms=rest_ms, crowd=crowd)
+        frames = goodbye_frames(
+            self.name, code, reason, retry_after_ms=rest_ms, crowd=self.node.crowd
+        )
         socket.send_encoded(frames)
 
     def failed(self, socket: Socket[T], error: Exception) -> None:

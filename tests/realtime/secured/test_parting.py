@@ -39,3 +39,16 @@ async def test_who_joins_again_in_time_may_stay(bench: Bench) -> None:
     await peer.connect()
     await bench.advance(5.0)
     assert peer.wires.code is None
+
+
+async def test_returns_are_spread_over_longer_the_more_are_sent_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.goodbye.random.random", lambda: 0.5)
+    pauses = []
+    for crowd in (0, 1_000, 1_000_000):
+        peer = await bench.joined()
+        peer.session.node.crowd = crowd
+        peer.session.close(1012)
+        pauses.append(peer.heard("goodbye")[0]["retry_after_ms"])
+    assert pauses == [500 + 500, 500 + 2_500, 500 + 15_000]
