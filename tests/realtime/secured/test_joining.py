@@ -183,6 +183,19 @@ async def test_a_token_of_a_dropped_service_is_invalid_for_staff_to_see_why(benc
     )
 
 
+async def test_who_was_shut_out_by_staff_is_told_for_how_long(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(_token: str, **_when: float) -> None:
+        raise sessions.PrincipalBlocked(700)
+
+    monkeypatch.setattr(sessions, "resolve", resolve)
+    refusal = (await bench.peer().connect("ada"))["data"]
+    assert (refusal["code"], refusal["detail"]) == ("PENALTY", {"retry_after_ms": 700})
+    assert bench.incidents[0].detail["reason"] == "blocked"
+    assert len(bench.guard.roster) == 0
+
+
 def test_a_refusal_of_a_connection_names_a_pause_where_there_is_one() -> None:
     from realtime.seating import connection_refused  # noqa: PLC0415 - a part of the module under test
 
