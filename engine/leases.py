@@ -22,6 +22,7 @@ __all__ = [
     "RESCUE_BATCH",
     "RESCUE_EVERY_S",
     "SILENT_AFTER_S",
+    "STARTS_WITHIN_S",
     "backoff_s",
     "lease_s",
     "longest_run_s",
@@ -46,6 +47,10 @@ LONGEST_RUN_S: Final[Mapping[JobType, int]] = MappingProxyType(
     {JobType.BUILD_SCENE: 120, JobType.LOAD_ASSETS: 300, JobType.SPAWN_ENTITY: 60}
 )
 FINISHING_RUN_S: Final = 300  # the job that also exports and uploads the artifact
+
+STARTS_WITHIN_S: Final = FINISHING_RUN_S
+"""How long heartbeats keep what an engine holds and has not begun: its slots are free by then, or
+something hangs in them."""
 
 PROGRESS_EVERY_S: Final = 0.2
 """Progress is written and broadcast at most this often per job; the lease is renewed each time."""

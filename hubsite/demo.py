@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import aiohttp
+import socketio
+
 from realtime.agents.errors import Unwelcome
 from realtime.agents.reference import build_reference
 from realtime.client import HubClient, HubRefused
@@ -36,6 +39,12 @@ ENGINE_NAME: Final = "reference-1"
 AGENT_NAME: Final = "coach"
 PEOPLE: Final[Mapping[str, bool]] = {"ada": False, "grace": False, "admin": True}
 """The demo's people, and whether they are staff."""
+
+STUMBLES: Final = (
+    *(OSError, HubRefused, TimeoutError),
+    *(aiohttp.ClientError, socketio.exceptions.SocketIOError),
+)
+"""What may befall a visitor, who then comes back."""
 
 LOGINS_FILE: Final = "demo_logins.json"
 PAUSE_S: Final = (2.0, 6.0)
@@ -76,7 +85,7 @@ async def guide(url: str, secret: str) -> None:
 async def stroll(url: str, name: str, password: str) -> None:
     """Be a visitor who wanders about: signed moves and clicks, a few seconds apart, for ever."""
     while True:
-        with contextlib.suppress(OSError, HubRefused, TimeoutError):
+        with contextlib.suppress(*STUMBLES):
             async with HubClient(url) as client:
                 await client.sign_in(name, password)
                 await client.connect()

@@ -4,6 +4,7 @@ The library ``websockets`` does the framing. What is left out on the short way i
 dictionary, a task switch and two system calls (pausing and resuming the reading) for each frame.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -63,6 +64,7 @@ class HubWebSocket(WebSocketsSansIOProtocol):
         self._held_size = 0
         self._told_why = False
         self._discarded = 0
+        self._last_resort: asyncio.TimerHandle | None = None
         self._controls = TokenBucket(CONTROLS_PER_S, MOST_CONTROLS, now=self.loop.time())
 
     def handle_connect(self, event: Request) -> None:
@@ -248,8 +250,19 @@ class HubWebSocket(WebSocketsSansIOProtocol):
         if self._discarded > MOST_DISCARDED:
             self.transport.abort()
 
+    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
+        """Nothing more will be said. To close waits for what was, and a peer that does not read
+        would keep the connection for good."""
+        super().on_task_complete(task)
+        if not self.disconnected:
+            self._last_resort = self.loop.call_later(LETS_GO_S, self.transport.abort)
+
     def shutdown(self) -> None:
-        super().shutdown()
+        """As the base class, which raises where the peer has said its goodbye already."""
+        if self.handshake_complete and self.conn.state is not State.OPEN and not self.close_sent:
+            self.transport.close()
+        else:
+            super().shutdown()
         self._look()
 
     def pause_writing(self) -> None:
@@ -262,6 +275,8 @@ class HubWebSocket(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ready = False
+        if self._last_resort is not None:
+            self._last_resort.cancel()
         super().connection_lost(exc)
 
 

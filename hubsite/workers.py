@@ -47,11 +47,19 @@ class Workers:
         self._pause_s = 0.0
 
     def run(self) -> int:
-        """Serve until SIGINT or SIGTERM; returns 0 if every worker ended by itself."""
+        """Serve until SIGINT or SIGTERM; returns 0 if every worker ended by itself.
+
+        Raises OSError, with no worker left, if the first ones cannot be started.
+        """
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, self._end)
         started = time.monotonic()
-        self._processes = [self._start() for _ in range(self._count)]
+        try:
+            for _ in range(self._count):
+                self._processes.append(self._start())
+        except OSError:
+            self._stop()
+            raise
         while not self._ending.wait(WATCH_S):
             started = self._replace_dead(started)
         return self._stop()
@@ -73,8 +81,11 @@ class Workers:
             log.error("worker %s ended with %s, replaced", process.pid, process.returncode)
             if self._ending.wait(self._pause_s):
                 break
-            self._processes[place] = self._start()
             started = time.monotonic()
+            try:
+                self._processes[place] = self._start()
+            except OSError:  # no memory, or too many processes: both pass
+                log.exception("worker %s could not be replaced, the next try is soon", process.pid)
         return started
 
     def _end(self, _signal: int, _frame: FrameType | None) -> None:

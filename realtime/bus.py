@@ -147,7 +147,8 @@ class Bus:
     async def _run(self) -> None:
         while True:
             try:
-                channel = await self._layer.new_channel()
+                async with asyncio.timeout(CARRIES_WITHIN_S):
+                    channel = await self._layer.new_channel()
             except Exception:
                 self.healthy = False
                 log.warning("the channel layer gave no channel", exc_info=True)

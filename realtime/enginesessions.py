@@ -175,8 +175,6 @@ class EngineSession:
         self._close_code = code
         self.closing(code, detail or str(reason))
         self._take(self.connection.close(reason, detail))
-        if self.transport is not None and self.transport.lingers:
-            self.node.linger(self.id, self.transport)
 
     def is_slow(self) -> None:
         """The reader is too slow: drop what waits, say 4410 if it ever reads again, then let go."""
@@ -242,6 +240,15 @@ class EngineSession:
         if self.transport is not None:
             self.flush()
             self.transport.close(code)
+            if self.transport.lingers:
+                self._part_with(self.transport)
+
+    def _part_with(self, transport: Transport) -> None:
+        """Last words of ours wait for the peer's next poll; who is at fault or gone hears none."""
+        if self._close_code is None:
+            transport.abort()
+        else:
+            self.node.linger(self.id, transport)
 
     _routes: ClassVar[Routes] = {PongReceived: on_pong, Closed: on_closed}
 

@@ -7,6 +7,7 @@ because layers lose messages, every process asks the database about all its prin
 (docs/security.md, "Identities": within 1 s with a shared layer, within 31 s without).
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 RECHECK_S: Final = 30.0
 TOPIC: Final = "kicks"
 CLOSE_AUTH_ENDED: Final = 4401
+SENDS_WITHIN_S: Final = 2.0  # of a command, which is done and only has to tell
 
 
 class Kicks:
@@ -126,7 +128,13 @@ def announce_without_node(label: str, session_id: str | None, because: str) -> N
         return
     body = _body(label, session_id, because)
     envelope = {"type": "hub", "topic": TOPIC, "origin": "command", "body": body}
-    async_to_sync(layer.group_send)(group_name(TOPIC), envelope)
+    async_to_sync(_send)(layer, envelope)
+
+
+async def _send(layer: Any, envelope: Mapping[str, object]) -> None:  # noqa: ANN401 - channels types no layer
+    """Raises TimeoutError where the layer hangs; the processes look by themselves then."""
+    async with asyncio.timeout(SENDS_WITHIN_S):
+        await layer.group_send(group_name(TOPIC), envelope)
 
 
 def _tell_sessions_ended(

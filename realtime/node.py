@@ -152,7 +152,11 @@ class Node:
     def linger(self, sid: str, transport: Transport) -> None:
         """Keep a closed transport a while for the poll that fetches its last words."""
         self.parting[sid] = transport
-        self.timers.after(LINGER_S, lambda: self.parting.pop(sid, None))
+        self.timers.after(LINGER_S, lambda: self._give_up(sid, transport))
+
+    def _give_up(self, sid: str, transport: Transport) -> None:
+        self.parting.pop(sid, None)
+        transport.abort()
 
     @property
     def working(self) -> int:

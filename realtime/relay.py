@@ -120,6 +120,7 @@ class Relay:
         line = self._lines[name] = self._carried[name] = Line(self._bus, name, owner)
         line.say("open", {key: scope[key] for key in PORTABLE if key in scope})
         pump = asyncio.create_task(self._pump(line, receive))
+        beats = asyncio.create_task(self._beat(line))
         answered = False
         try:
             async for message in self._answers(line):
@@ -139,6 +140,7 @@ class Relay:
             if not self._carried:
                 self._released.set()
             pump.cancel()
+            beats.cancel()
             line.say("gone")
 
     async def release(self) -> None:
@@ -209,14 +211,17 @@ class Relay:
         gone = {"type": f"{scope['type']}.disconnect", "code": CLOSE_UNSAID}
 
         async def receive() -> dict[str, Any]:
+            """What the edge says, until it is gone, says so or not."""
             try:
-                kind, message = await line.next()
-                while kind == "leave":
-                    self._leave(scope)
-                    kind, message = await line.next()
-            except LineBroken:
+                while True:
+                    async with asyncio.timeout(SILENCE_S):
+                        kind, message = await line.next()
+                    if kind == "leave":
+                        self._leave(scope)
+                    elif kind != "beat":
+                        return gone if kind == "gone" else dict(message)
+            except (LineBroken, TimeoutError):
                 return gone
-            return gone if kind == "gone" else dict(message)
 
         try:
             await self._applications[scope["type"]](scope, receive, line.tell)

@@ -119,5 +119,7 @@ class Server:
         node = self._node
         if node is not None:
             await node.drain(code=code, deadline_s=deadline_s)
-            self._node = None
-            await node.stop()
+            try:
+                await node.stop()  # whoever comes meanwhile meets a node that lets nobody in
+            finally:
+                self._node = None

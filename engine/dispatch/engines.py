@@ -24,7 +24,7 @@ from engine.dispatch.announced import (
 from engine.dispatch.rows import lock_engine, lock_jobs
 from engine.dispatch.settle import Ending, end_attempt
 from engine.ids import new_engine_session_id
-from engine.leases import lease_s
+from engine.leases import STARTS_WITHIN_S, lease_s
 from engine.ledger import Ledger
 from engine.models import LIVE_STATES, Build, EngineSession, Job
 from engine.outcome import Outcome
@@ -231,6 +231,8 @@ def _refresh_state(session: EngineSession, ledger: Ledger) -> None:
 def _renew(session: EngineSession, listed: Collection[str], now: datetime) -> set[str]:
     """Renew what this connection holds of the listed attempts; return those.
 
+    What it has not begun in all this time is left to lapse, and is then for another engine.
+
     A job whose row another transaction has locked is left to that one: it is a report, which renews
     or ends the lease itself. Waiting for it, with other jobs locked and their builds not, could
     wait in a circle: who fails a build locks one of its jobs first and then the rest.
@@ -240,6 +242,8 @@ def _renew(session: EngineSession, listed: Collection[str], now: datetime) -> se
         attempt_id__in=listed,
         state__in=LIVE_STATES,
         lease_expires_at__gt=now,
+    ).exclude(
+        state=State.DISPATCHED.value, dispatched_at__lte=now - timedelta(seconds=STARTS_WITHIN_S)
     )
     attempts = set(held.values_list("attempt_id", flat=True))
     _extend(lock_jobs(held, skip_locked=True), now)

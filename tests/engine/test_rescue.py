@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from engine import dispatcher, views
+from engine.leases import STARTS_WITHIN_S
 from engine.models import Build, EngineSession, Job, JobEvent
 
 pytestmark = pytest.mark.django_db
@@ -148,6 +149,21 @@ def test_a_heartbeat_renews_only_what_it_lists(bench: Any) -> None:
     dispatcher.rescue(bench.now)
     assert bench.job(kept).state == "running"
     assert bench.job(dropped).state == "queued"
+
+
+def test_a_job_that_is_listed_and_never_begun_goes_back_in_the_end(bench: Any) -> None:
+    session = bench.engine()
+    bench.submit()
+    (job,) = bench.assign()
+    attempt = str(job.body["attempt_id"])
+    for _ in range(STARTS_WITHIN_S // 5 - 1):
+        bench.later(5)
+        assert bench.beat(session, attempt).reply == {"renewed": 1, "stale": []}
+    bench.later(5)
+    assert bench.beat(session, attempt).reply == {"renewed": 0, "stale": [attempt]}
+    assert dispatcher.rescue(bench.now).reply["rescued"] == 0
+    dispatcher.rescue(bench.later(5))
+    assert (bench.job(job).state, bench.job(job).attempt) == ("queued", 1)
 
 
 def test_a_job_that_nobody_takes_expires_after_a_week_and_fails_its_build(bench: Any) -> None:

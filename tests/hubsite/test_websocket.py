@@ -8,6 +8,7 @@ import uvicorn
 from uvicorn.server import ServerState
 from websockets.frames import Close, Frame, Opcode
 
+from hubsite import websocket
 from hubsite.websocket import (
     LARGEST_FLUSH,
     MOST_CONTROLS,
@@ -18,6 +19,7 @@ from hubsite.websocket import (
 from realtime.answers import deny
 from realtime.direct import shared
 from realtime.handshake import DIRECT_EXTENSION, Denial
+from tests.waiting import soon
 
 UPGRADE = (
     b"GET /socket.io/ HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -32,7 +34,7 @@ class Paper(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.writes: list[bytes] = []
-        self.closed = False
+        self.closed = self.aborted = False
         self.said_all = False
 
     def write(self, data: Any) -> None:
@@ -52,7 +54,7 @@ class Paper(asyncio.Transport):
         self.closed = True
 
     def abort(self) -> None:
-        self.closed = True
+        self.closed = self.aborted = True
 
     def pause_reading(self) -> None:
         pass
@@ -289,3 +291,40 @@ async def test_who_was_told_why_and_goes_on_is_read_for_a_while_and_heard_no_mor
     assert (ends.got, ends.written, ends.paper.closed) == ([], told, False)
     ends.socket.data_received(b"x")
     assert ends.paper.closed
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "LETS_GO_S", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_peer_that_said_goodbye_and_does_not_read_is_dropped() -> None:
+    ends = await Ends().open()
+    ends.socket.data_received(from_peer(Close(1000, "").serialize(), opcode=Opcode.CLOSE))
+    await soon(lambda: ends.paper.aborted)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_peer_that_is_closed_and_does_not_read_is_dropped() -> None:
+    ends = await Ends().open()
+    await ends.send({"type": "websocket.close", "code": 4401})
+    await soon(lambda: ends.paper.aborted)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_connection_that_is_gone_is_not_dropped_once_more() -> None:
+    ends = await Ends().open()
+    await ends.send({"type": "websocket.close", "code": 4401})
+    await turn()
+    ends.socket.connection_lost(None)
+    assert ends.socket._last_resort is not None
+    assert ends.socket._last_resort.cancelled()
+
+
+async def test_a_stop_in_the_middle_of_a_goodbye_raises_nothing() -> None:
+    ends = await Ends().open()
+    ends.socket.data_received(from_peer(Close(1000, "").serialize(), opcode=Opcode.CLOSE))
+    written = len(ends.paper.writes)
+    ends.socket.shutdown()
+    assert (ends.paper.closed, len(ends.paper.writes)) == (True, written)

@@ -1,5 +1,6 @@
 """Several workers behind one socket: all serve, the dead are replaced, all end together."""
 
+import errno
 import http.client
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import textwrap
 import time
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -126,3 +128,50 @@ def test_the_descriptor_is_put_into_the_command() -> None:
     with listen("127.0.0.1", 0) as listener:
         workers = Workers(["serve", "--fd", "{fd}"], count=1, listener=listener)
         assert workers._command == ["serve", "--fd", str(listener.fileno())]
+
+
+class Scarce(Workers):
+    """Workers on a machine that has no room for one more, for a while."""
+
+    starts = 0
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        self.starts += 1
+        if self.starts in self.refused:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return super()._start()
+
+    refused: tuple[int, ...] = ()
+
+
+@pytest.fixture
+def scarce(tmp_path: Path) -> Iterator[Scarce]:
+    worker = tmp_path / "worker.py"
+    worker.write_text(WORKER)
+    with listen("127.0.0.1", 0) as listener:
+        yield Scarce([str(worker), "{fd}"], count=2, listener=listener)
+
+
+def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(scarce: Scarce) -> None:
+    scarce._processes = [scarce._start(), scarce._start()]
+    scarce.refused = (3,)
+    dead = scarce._processes[0]
+    dead.kill()
+    dead.wait()
+    scarce._replace_dead(started=0.0)
+    assert scarce._processes[0] is dead
+    scarce._replace_dead(started=0.0)
+    assert scarce._processes[0].poll() is None
+    scarce._stop()
+
+
+def test_no_worker_is_left_where_the_first_ones_cannot_all_start(scarce: Scarce) -> None:
+    scarce.refused = (2,)
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(BlockingIOError):
+            scarce.run()
+    finally:
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
+    assert [each.poll() is not None for each in scarce._processes] == [True]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from realtime import bus as module
 from realtime.bus import Bus, group_name
 from tests.realtime.layer import Layer
+from tests.waiting import soon
 
 WITHIN_S = 5.0
 
@@ -137,6 +138,20 @@ async def test_a_layer_that_gives_no_channel_is_asked_again(layer: Layer) -> Non
     bus.start()
     await quiet()
     assert list(layer.channels) == ["c0"]
+    await bus.stop()
+
+
+async def test_a_layer_that_hangs_at_the_beginning_is_unhealthy_and_asked_again(
+    layer: Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CARRIES_WITHIN_S", 0.01)
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    with pytest.MonkeyPatch.context() as hanging:
+        hanging.setattr(layer, "new_channel", lambda: asyncio.Event().wait())
+        bus = Bus("one")
+        bus.start()
+        await soon(lambda: not bus.healthy)
+    await soon(lambda: list(layer.channels) == ["c0"])
     await bus.stop()
 
 

@@ -159,8 +159,20 @@ async def test_last_words_wait_for_a_poll_and_not_for_ever(
     session.open(paper)
     session.close(1000)
     assert server.node().parting == {session.id: paper}
+    assert not paper.aborted
     clock.push(30)
     assert server.node().parting == {}
+    assert paper.aborted  # and whoever waits until it is drained goes on
+
+
+async def test_nobody_waits_for_a_poll_that_a_silent_peer_will_not_send(
+    server: EngineServer, session: EngineSession, clock: Clock
+) -> None:
+    paper = Paper(lingers=True)
+    session.open(paper)
+    clock.push(25)
+    clock.push(20)
+    assert (paper.aborted, server.node().parting) == (True, {})
 
 
 async def test_it_pings_and_gives_up_by_itself(

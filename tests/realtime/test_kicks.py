@@ -131,6 +131,21 @@ def test_a_command_tells_the_hubs_processes(no_node: SharedLayer) -> None:
     assert labels == [(group_name("kicks"), "user:1"), (group_name("kicks"), "engine:e1")]
 
 
+def test_a_command_does_not_wait_for_a_layer_that_hangs(
+    no_node: SharedLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kicks, "SENDS_WITHIN_S", 0.01)
+    monkeypatch.setattr(no_node, "group_send", lambda *_args: asyncio.Event().wait())
+    [(_, error)] = [
+        (receiver, said)
+        for receiver, said in sessions_ended.send_robust(
+            sender=None, user_id=1, session_id=None, because="deactivated"
+        )
+        if said is not None
+    ]
+    assert isinstance(error, TimeoutError)
+
+
 def test_a_process_with_a_node_leaves_it_to_the_node(
     no_node: SharedLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

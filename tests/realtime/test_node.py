@@ -191,3 +191,17 @@ async def test_a_second_stop_is_harmless(server: Server) -> None:
     await server.shutdown()
     await server.shutdown()
     assert server.running is None
+
+
+async def test_who_comes_in_the_last_moments_is_told_to_come_later(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, still_ending = server.node(), asyncio.Event()
+    monkeypatch.setattr(node.bus, "stop", still_ending.wait)
+    stopping = asyncio.create_task(server.shutdown(deadline_s=0))
+    await asyncio.sleep(0)
+    assert (await request(server, "GET", HANDSHAKE)).status == 503
+    assert server.running is node
+    still_ending.set()
+    await ended(stopping)
+    assert server.running is None

@@ -196,6 +196,23 @@ async def test_an_owner_that_falls_silent_ends_the_connection(
         assert await socket.close_code() == 1013
 
 
+async def test_a_carrier_that_falls_silent_ends_the_connection_at_the_owner_too(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sid = await open_polling(sites[0])
+    owner = sites[0].node()
+    async with connect(sites[1], f"{WEBSOCKET}&sid={sid}") as socket:
+        await probe(socket)
+        socket.send("5", "4a")
+        assert await socket.next() == "4a"
+        assert owner._relay is not None
+        assert len(owner._relay._tasks) == 1
+        monkeypatch.setattr(relay, "SILENCE_S", 0.02)
+        monkeypatch.setattr(sites[1].node().bus, "publish", lambda *_lost: None)
+        await soon(lambda: not owner._relay._tasks and not owner.sessions)
+        assert owner._relay._lines == {}
+
+
 async def test_beats_keep_a_quiet_line_open(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "SILENCE_S", 0.1)
     monkeypatch.setattr(relay, "BEAT_S", 0.01)

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from hubsite.serving import HubServer, configure
 from security.conf import hub as limits
 
 __all__ = ["Command"]
+
+log = logging.getLogger(__name__)
 
 ENGINE_PACE_S = "0.35"  # long enough for people to watch the stages go by
 ENGINE_STOPS_S = 10.0
@@ -72,11 +76,9 @@ class Command(BaseCommand):
                 engine = self._start_engine(url, secret)
                 companions.push_async_callback(_stop, engine)
             if not options["no_agent"]:
-                agent = asyncio.create_task(guide(url, agents))
-                companions.callback(agent.cancel)
+                companions.callback(_accompany(guide(url, agents)))
             if not options["no_traffic"]:
-                visitor = asyncio.create_task(stroll(url, VISITOR, logins[VISITOR]))
-                companions.callback(visitor.cancel)
+                companions.callback(_accompany(stroll(url, VISITOR, logins[VISITOR])))
             await serving
 
     def _start_engine(self, url: str, secret: str) -> "subprocess.Popen[bytes]":
@@ -111,6 +113,18 @@ def _stop_with_the_terminal(server: HubServer) -> None:
     with contextlib.suppress(NotImplementedError, AttributeError):  # Windows knows no SIGHUP
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, lambda: setattr(server, "should_exit", True))
+
+
+def _accompany(companion: Coroutine[Any, Any, None]) -> Callable[[], object]:
+    """Let a companion live beside the hub, and say so if it fails; returns what ends it."""
+    task = asyncio.create_task(companion)
+
+    def tell(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a companion of the demo has ended", exc_info=error)
+
+    task.add_done_callback(tell)
+    return task.cancel
 
 
 async def _stop(engine: "subprocess.Popen[bytes]") -> None:
