@@ -100,17 +100,23 @@ class HubPolicy(Policy):
         )
 
     def readmit(self, handshake: Handshake, session: Session) -> Denial | None:
-        """A later request: from the same origins. Pages name none when they poll their own."""
-        if handshake.origin is None or self._origin_allowed(handshake):
+        """A later request: from the same origins, and with no token in it either.
+
+        Pages name no origin when they poll their own.
+        """
+        refusal = _token_in_url(handshake)
+        if refusal is None and handshake.origin is not None and not self._origin_allowed(handshake):
+            refusal = _foreign(handshake)
+        if refusal is None:
             return None
-        self._record(session, _foreign(handshake))
-        return Denial(403, 4, "Forbidden")
+        self._record(session, refusal)
+        return Denial(403, 4, refusal.message)
 
     def _refusal(self, handshake: Handshake, ip: str, wait_ms: int) -> Refused | None:
         if wait_ms:
             return Refused("rate_limited", reason="handshakes", retry_after_ms=wait_ms)
-        if any(map(_may_hold_token, handshake.query.items())):
-            return Refused("AUTH_INVALID", kind="token_in_url", reason="token_in_url")
+        if (in_url := _token_in_url(handshake)) is not None:
+            return in_url
         if not self._origin_allowed(handshake):
             return _foreign(handshake)
         if self._unproved[address_group(ip)] >= self._settings.unauthenticated_per_ip:
@@ -236,6 +242,12 @@ class HubPolicy(Policy):
 def _foreign(handshake: Handshake) -> Refused:
     seen = {"seen": (handshake.origin or "")[:200], "setting": "HUB_ALLOWED_ORIGINS"}
     return Refused("FORBIDDEN", kind="origin_forbidden", reason="origin", detail=seen)
+
+
+def _token_in_url(handshake: Handshake) -> Refused | None:
+    if any(map(_may_hold_token, handshake.parameters)):
+        return Refused("AUTH_INVALID", kind="token_in_url", reason="token_in_url")
+    return None
 
 
 def _may_hold_token(parameter: tuple[str, str]) -> bool:

@@ -43,14 +43,19 @@ class Arrivals:
         except BaseException:
             self._here -= 1
             raise
-        once = asyncio.get_running_loop().call_later(HOLDS_S, self._leave)
+        held = True
+
+        def leave() -> None:
+            """Once, whichever comes first: clocks are no way to know what was done already."""
+            nonlocal held
+            if held:
+                held = False
+                self._here -= 1
+                self._places.release()
+
+        late = asyncio.get_running_loop().call_later(HOLDS_S, leave)
         try:
             yield
         finally:
-            if not once.cancelled() and once.when() > asyncio.get_running_loop().time():
-                once.cancel()
-                self._leave()
-
-    def _leave(self) -> None:
-        self._here -= 1
-        self._places.release()
+            late.cancel()
+            leave()

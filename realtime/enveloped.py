@@ -67,6 +67,8 @@ class Enveloped(Guarded[E], Generic[E]):
         waiting = self.burn(socket, signed)
         if waiting is not None:
             await waiting
+            if not socket.connected:  # its right may have ended meanwhile
+                raise Refused("TRY_AGAIN", reason="left")
         socket.state.heard_at = self.node.now()
         payload = self.gate.read(signed)
         if not isinstance(payload, dict):

@@ -1,9 +1,9 @@
 """What a client says before it may say anything: the facts of one ASGI scope, read once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 __all__ = ["ABORT_EXTENSION", "DIRECT_EXTENSION", "Denial", "Handshake"]
 
@@ -41,6 +41,7 @@ class Handshake:
     secure: bool
     abort: Callable[[], None] | None = None
     wire: Any = None  # a realtime.direct.Wire
+    parameters: Sequence[tuple[str, str]] = ()  # of the query, also those that are repeated
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any]) -> "Handshake":
@@ -48,7 +49,8 @@ class Handshake:
 
         Not so X-Forwarded-For: some proxies add a line of their own below the client's.
         """
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        text = scope.get("query_string", b"").decode("latin-1")
+        parameters = tuple(parse_qsl(text, keep_blank_values=True))
         headers: dict[str, str] = {}
         for name, value in scope.get("headers", ()):
             key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -58,7 +60,8 @@ class Handshake:
         return cls(
             transport="websocket" if scope["type"] == "websocket" else "polling",
             path=scope["path"],
-            query={name: values[0] for name, values in query.items()},
+            query=dict(reversed(parameters)),
+            parameters=parameters,
             headers=headers,
             peer=client[0] if client else None,
             secure=scope.get("scheme") in {"https", "wss"},

@@ -17,6 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from security import clock
+from security.blocks import is_blocked
 from security.models import User
 from security.principals import Principal
 from security.refusals import Refused
@@ -101,6 +102,8 @@ class StaffSessionAuthentication(SessionAuthentication):
         user = getattr(request._request, "user", None)  # noqa: SLF001 - as the base class does: `request.user` would ask us again
         if not (isinstance(user, User) and user.is_active and user.is_staff):
             return None
+        if is_blocked(f"user:{user.pk}", clock.moment(clock.now_ms())):
+            raise AuthenticationFailed from Refused("PENALTY", reason="blocked")
         self.enforce_csrf(request)
         return user, _staff_principal(user, request)
 

@@ -16,7 +16,7 @@ from django.db import transaction
 from security.models import Block
 from security.signals import announce_service_ended, announce_sessions_ended
 
-__all__ = ["NotBlockable", "block", "is_blockable"]
+__all__ = ["NotBlockable", "block", "is_blockable", "is_blocked"]
 
 PERSON: Final = re.compile(r"user:([0-9]{1,18})")
 SERVICE: Final = re.compile(r"(engine|agent):([A-Za-z0-9_.-]{1,64})")
@@ -36,6 +36,11 @@ class NotBlockable(ValueError):
 def is_blockable(principal: str) -> bool:
     """Whether it is a person or a service."""
     return bool(PERSON.fullmatch(principal) or SERVICE.fullmatch(principal))
+
+
+def is_blocked(principal: str, at: datetime) -> bool:
+    """Whether somebody is kept out at a time."""
+    return Block.objects.holding(at).filter(principal=principal).exists()
 
 
 def block(principal: str, *, until: datetime, by: str, reason: str = "") -> Block:

@@ -3,7 +3,7 @@
 The records, which are a matter of their own, come from `security.records`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -75,6 +75,15 @@ class User(AbstractUser):
             User.objects.filter(pk=self.pk).update(password=make_password(password))
 
         return check_password(raw_password, self.password, renew)
+
+    def get_session_auth_hash(self) -> str:
+        """As Django's, and of the version: what ends all tokens ends the cookies of the admin."""
+        return f"{super().get_session_auth_hash()}.{self.token_version}"
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        """The same for keys that sign no more."""
+        for each in super().get_session_auth_fallback_hash():
+            yield f"{each}.{self.token_version}"
 
     def end_logins(self, because: str, now: datetime) -> None:
         """Make every token of the person worthless and end the sessions; sockets are told."""

@@ -6,8 +6,10 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from security import clock
 from security.addresses import address_of
 from security.admin.bases import audit_staff_action
+from security.blocks import is_blocked
 from security.logins import person_of
 from security.refusals import Refused
 from security.rest import report_refusal
@@ -28,6 +30,9 @@ class StaffLoginForm(AdminAuthenticationForm):
                 report_refusal(request, refused)
                 raise self._error(refused) from None
             self.confirm_login_allowed(self.user_cache)
+            if is_blocked(f"user:{self.user_cache.pk}", clock.moment(clock.now_ms())):
+                report_refusal(request, Refused("PENALTY", reason="blocked"))
+                raise ValidationError("You are blocked for a while.", code="blocked")
             audit_staff_action(request, "staff_logged_in", self.user_cache)
         return self.cleaned_data
 

@@ -361,4 +361,5 @@ def _handshake(**changes: Any) -> Handshake:
         "peer": "192.0.2.1",
         "secure": False,
     }
-    return Handshake(**{**facts, **changes})
+    facts |= changes
+    return Handshake(**{"parameters": tuple(facts["query"].items()), **facts})

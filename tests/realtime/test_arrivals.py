@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import uvloop
 
 from realtime import arrivals
 from realtime.arrivals import Arrivals
@@ -88,3 +89,22 @@ async def test_nobody_keeps_a_place_for_long(
     await asyncio.gather(*(each.task for each in visits))
     await asyncio.sleep(0.05)
     assert (line._here, line._places._value) == (0, 2)
+
+
+def test_a_place_is_given_back_once_also_where_it_ends_with_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arrivals, "HOLDS_S", 0.002)
+
+    async def visits() -> tuple[int, int]:
+        line = Arrivals()
+
+        async def visit() -> None:
+            async with line.place():
+                await asyncio.sleep(arrivals.HOLDS_S)
+
+        await asyncio.gather(*(visit() for _ in range(1_000)))
+        return line._here, line._places._value
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # its clock is coarse
+        assert runner.run(visits()) == (0, arrivals.AT_ONCE)

@@ -1,5 +1,7 @@
 """Bearer tokens and staff sessions on views, as other apps use them."""
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from security.authentication import (
     ServiceAuthentication,
     StaffSessionAuthentication,
 )
+from security.blocks import block
 from security.models import ServiceAccount, User
 from security.sessions import RequestMeta, end_sessions, open_session
 from security.tokens import issue_for_service
@@ -180,3 +183,17 @@ def test_writing_with_a_cookie_needs_a_csrf_token(ada: User, incidents: list[Inc
     response: Any = ask_with_cookie(ada, "post")
     assert (response.status_code, response.data["code"]) == (403, "forbidden")
     assert incidents[-1].kind == "forbidden"
+
+
+def test_staff_who_are_blocked_are_not_let_in_by_their_cookie(ada: User) -> None:
+    User.objects.update(is_staff=True)
+    ada.refresh_from_db()
+    request = RequestFactory().get("/")
+    request.user, request.session = ada, Client().session
+    view = Both.as_view()
+    assert view(request).data == {"who": f"user:{ada.pk}", "role": "staff"}
+    block(f"user:{ada.pk}", until=clock.moment(clock.now_ms()) + timedelta(hours=1), by="root")
+    request = RequestFactory().get("/")
+    request.user, request.session = ada, Client().session
+    refused = view(request)
+    assert (refused.status_code, json.loads(refused.render().content)["code"]) == (429, "PENALTY")

@@ -12,6 +12,7 @@ from django.db.models import F
 from security import anchors, chain, database, triggers
 from security.keys import Key, KeyRing, Keys
 from security.models import Anchor, AuditEntry, Checkpoint, Record, Violation
+from security.pruning import RecordsBroken, prune_records
 from security.recorder import Recorder, canonical_row
 from security.verification import Finding, Report, verify
 from tests.security.notes import Note
@@ -276,6 +277,25 @@ def test_a_checkpoint_that_nobody_signed_hides_no_removal(
     with connection.cursor() as cursor:  # the trigger lets these go: it knows no keys
         cursor.execute("DELETE FROM security_violation WHERE id <= %s", [row.pk])
     assert [finding.fault for finding in verify().findings] == ["forged", "missing"]
+
+
+def test_a_checkpoint_of_a_key_that_is_not_in_the_ring_hides_no_removal(
+    open_writer: Callable[..., Recorder],
+) -> None:
+    writer = open_writer()
+    rows = note(writer, 3)
+    row = Violation.objects.get(pk=rows[1])
+    Checkpoint(
+        table="Violation", writer=writer.writer, last_id=row.pk, hash=row.hash, at=row.at,
+        kid="gone", mac="00", export_name="", export_sha256="",
+    ).save()  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM security_violation WHERE id <= %s", [row.pk])
+    report = verify()
+    assert [finding.fault for finding in report.findings] == ["missing"]
+    assert report.unverifiable == (f"checkpoint {Checkpoint.rows().get().pk} (key gone)",)
+    with pytest.raises(RecordsBroken):
+        prune_records(before=row.at, folder=Path("/nowhere"), now_ms=0)
 
 
 def test_a_torn_line_is_told_and_no_fault(open_writer: Callable[..., Recorder], sink: Path) -> None:

@@ -1,5 +1,6 @@
 """What an agent says counts when it is authentic, fresh and known."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from realtime.guard import session_key
 from tests.realtime.agents.agent_bench import HINT, AgentBench, AgentPeer
+from tests.realtime.guarded import settle
 from tests.realtime.services_bench import add_service
 
 
@@ -90,3 +92,27 @@ async def test_forgeries_spend_the_budget_of_the_connection(bench: AgentBench) -
         await agent.call("agent_update", forged)
     assert agent.wires.code == 4429
     assert bench.guard.penalties.is_penalised(session_key(bench.people["coach"]), bench.time.now)
+
+
+class LateNonces:
+    """A store that answers when it is told to, as one over the network does."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def consume(self, *_key: str, **_times: int) -> bool:
+        await self.opened.wait()
+        return True
+
+
+async def test_who_was_closed_before_the_store_answered_says_nothing_more(
+    bench: AgentBench,
+) -> None:
+    agent, ada = await bench.listening(), await bench.joined("ada")
+    nonces = bench.agents.gate._nonces = LateNonces()
+    await agent.call("agent_update", agent.sign("agent_update", HINT))
+    agent.session.close(4401)
+    nonces.opened.set()
+    await settle()
+    assert ada.heard("agent_update") == []
+    assert bench.incidents[-1].detail["reason"] == "left"
