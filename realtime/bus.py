@@ -9,25 +9,31 @@ every listener is local.
 
 import asyncio
 import hashlib
+import itertools
 import logging
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-__all__ = ["Bus", "group_name"]
+__all__ = ["FIRST", "LAST", "Bus", "group_name"]
 
 log = logging.getLogger(__name__)
 
 Message = Mapping[str, Any]
 Listener = Callable[[Message], None]
 
-T = TypeVar("T")
+Operation = tuple[int, int, str, Any]
+"""Rank, serial, topic, and what is said there; None: join or leave it."""
 
 SAFE_TOPIC = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 WAITING = 10_000  # operations of one process waiting for the layer; more are dropped and counted
+# Broadcasts among them. Whoever acts in many rooms makes some thousands a second, and the layer
+# carries about as many: what ends logins, carries connections and wakes engines goes first.
+BROADCASTS_WAITING = 2_000
+FIRST, LAST = 0, 1  # ranks of what waits
 RETRY_S = 1.0
 CARRIES_WITHIN_S = 2.0  # a layer whose server hangs would hang us: its client waits for ever
 
@@ -42,16 +48,16 @@ def group_name(topic: str) -> str:
     return f"hub.h.{hashlib.blake2b(topic.encode(), digest_size=20).hexdigest()}"
 
 
-class Passage(asyncio.Queue[T]):
+class Passage(asyncio.PriorityQueue[Operation]):
     """A queue whose present content can be waited for. ``join`` waits for an empty one, which a
-    busy process never sees."""
+    busy process never sees. What is overtaken while it is waited for may be still to come."""
 
     def __init__(self, maxsize: int) -> None:
         super().__init__(maxsize)
         self._entered = self._left = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    def put_nowait(self, item: T) -> None:
+    def put_nowait(self, item: Operation) -> None:
         super().put_nowait(item)
         self._entered += 1
 
@@ -81,7 +87,9 @@ class Bus:
         self._layer: Any = get_channel_layer()
         self.shared = not isinstance(self._layer, InMemoryChannelLayer | None)
         self._listeners: dict[str, dict[Listener, None]] = {}
-        self._operations: Passage[tuple[str, Any]] = Passage(WAITING)
+        self._operations: Passage = Passage(WAITING)
+        self._serials = itertools.count()
+        self._broadcasts = 0
         self._unsettled: dict[str, None] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -111,24 +119,31 @@ class Bus:
         if not listeners and self._listeners.pop(topic, None) is not None:
             self._queue(topic)
 
-    def publish(self, topic: str, message: Message) -> None:
-        """Tell the other processes. Local listeners are the caller's business, and come first."""
+    def publish(self, topic: str, message: Message, *, rank: int = FIRST) -> None:
+        """Tell the other processes. Local listeners are the caller's business, and come first.
+
+        With ``rank=LAST``, after all that is more than a broadcast, and only while there is room.
+        """
         envelope = {"type": "hub", "topic": topic, "origin": self.node_id, "body": dict(message)}
-        self._queue(topic, envelope)
+        self._queue(topic, envelope, rank)
 
     async def carried(self) -> None:
         """Return when the layer has taken, or lost, all that was published until now."""
         if self._task is not None:
             await self._operations.passed()
 
-    def _queue(self, topic: str, envelope: Message | None = None) -> None:
+    def _queue(self, topic: str, envelope: Message | None = None, rank: int = FIRST) -> None:
         """To be sent; without an envelope, to be joined or left, whichever is right by then."""
         if not self.shared:
             return
         try:
-            self._operations.put_nowait((topic, envelope))
+            if rank == LAST and self._broadcasts >= BROADCASTS_WAITING:
+                raise asyncio.QueueFull  # noqa: TRY301 - lost like what finds the queue full
+            self._operations.put_nowait((rank, next(self._serials), topic, envelope))
         except asyncio.QueueFull:
             self._lost(topic, envelope)
+        else:
+            self._broadcasts += rank == LAST
 
     def _lost(self, topic: str, envelope: Message | None) -> None:
         self.dropped += 1
@@ -158,7 +173,8 @@ class Bus:
 
     async def _write(self, channel: str) -> None:
         while True:
-            topic, envelope = await self._operations.get()
+            rank, _, topic, envelope = await self._operations.get()
+            self._broadcasts -= rank == LAST
             try:
                 async with asyncio.timeout(CARRIES_WITHIN_S):
                     await self._carry(topic, envelope, channel)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from realtime.bus import Bus
+from realtime.bus import LAST, Bus
 from realtime.direct import shared
 from realtime.protocol import Frame, socketio
 from realtime.recovery import Recovery
@@ -183,7 +183,7 @@ class Fanout:
             "volatile": volatile,
         }
         for room in rooms:
-            self._bus.publish(_topic((namespace, room)), {**message, "room": room})
+            self._bus.publish(_topic((namespace, room)), {**message, "room": room}, rank=LAST)
 
     def _hear(self, message: Mapping[str, Any]) -> None:
         namespace, rooms = message["namespace"], tuple(message["rooms"])

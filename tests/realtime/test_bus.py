@@ -165,6 +165,27 @@ async def test_more_than_may_wait_is_dropped_and_counted(
     assert bus.dropped == 3
 
 
+async def test_broadcasts_wait_for_all_else_and_take_only_their_part_of_the_queue(
+    pair: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BROADCASTS_WAITING", 2)
+    heard: list[Any] = []
+    pair[1].subscribe("t", heard.append)
+    await pair[1].carried()
+    for number in range(4):
+        pair[0].publish("t", {"broadcast": number}, rank=module.LAST)
+        pair[0].publish("t", {"kick": number})
+    await pair[0].carried()
+    await quiet()
+    kicks = [{"kick": number} for number in range(4)]
+    assert heard == [*kicks, {"broadcast": 0}, {"broadcast": 1}]
+    assert pair[0].dropped == 2
+    pair[0].publish("t", {"broadcast": 9}, rank=module.LAST)
+    await pair[0].carried()
+    await quiet()
+    assert heard[-1] == {"broadcast": 9}
+
+
 async def test_alone_in_its_process_a_bus_carries_nothing() -> None:
     bus = Bus("one")
     bus.start()

@@ -33,7 +33,7 @@ class Line(Bus):
         self._others = others
         others.append(self)
 
-    def _queue(self, topic: str, envelope: Any = None) -> None:
+    def _queue(self, topic: str, envelope: Any = None, rank: int = 0) -> None:
         if envelope is not None:
             self.published += 1
             for other in self._others:
