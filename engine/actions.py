@@ -8,6 +8,7 @@ from engine import adapter, dispatcher
 from engine.adapter import WORLD_BOUNDS, AdmittedWorld, WorldRefused, unknown_keys
 from engine.coordinator import Coordinator
 from engine.models import Priority
+from engine.pace import REFUSED_WORLD, Pace
 from engine.worldspec import Finding
 from realtime.actions import Action, ActionType
 from realtime.guard import Seat
@@ -30,18 +31,32 @@ def world_actions(coordinator: Coordinator, settings: HubSettings) -> dict[str, 
     adapter.prepare()
     small = PayloadRule(max_bytes=settings.action_payload)
     world = PayloadRule(max_bytes=settings.world_payload, bounds=WORLD_BOUNDS)
+    pace = Pace(settings)
     types = (
-        ("generate_world", world, _generate(coordinator)),
+        ("generate_world", world, _generate(coordinator, pace)),
         ("build_cancel", small, _on_object(coordinator, dispatcher.cancel_build, "build_id")),
         ("job_cancel", small, _on_object(coordinator, dispatcher.cancel_job, "job_id")),
-        ("job_retry", small, _on_object(coordinator, dispatcher.retry_job, "job_id")),
+        ("job_retry", small, _paced(pace, _on_object(coordinator, dispatcher.retry_job, "job_id"))),
     )
     return {
         name: ActionType(name=name, rule=rule, handler=handler) for name, rule, handler in types
     }
 
 
-def _generate(coordinator: Coordinator) -> Handler:
+def _paced(pace: Pace, handler: Handler) -> Handler:
+    """A handler that makes jobs for a person, as fast as those may be made."""
+
+    async def act(socket: Socket[Seat], action: Action) -> Reply:
+        user_id, now = int(socket.state.principal.subject), socket.namespace.node.now
+        pace.admit(user_id, now())
+        reply = await handler(socket, action)
+        pace.made(user_id, reply, now())
+        return reply
+
+    return act
+
+
+def _generate(coordinator: Coordinator, pace: Pace) -> Handler:
     async def generate_world(socket: Socket[Seat], action: Action) -> Reply:
         principal = socket.state.principal
         user_id = int(principal.subject)
@@ -49,6 +64,7 @@ def _generate(coordinator: Coordinator) -> Handler:
             request = _request(action.payload)
             world = await database.read(adapter.admit, request["spec"])
         except WorldRefused as refused:
+            pace.owe(user_id, REFUSED_WORLD, socket.namespace.node.now())
             body = _refusal_body(refused, action.payload)
             await coordinator.decide(dispatcher.refuse, user_id, body)
             raise Refused(
@@ -60,7 +76,7 @@ def _generate(coordinator: Coordinator) -> Handler:
             ) from None
         return await _submit(coordinator, user_id, world, request, staff=principal.is_staff)
 
-    return generate_world
+    return _paced(pace, generate_world)
 
 
 async def _submit(

@@ -104,6 +104,8 @@ class HubSettings:
     # -- jobs
     builds_in_flight: int = limit(4, "builds", "Unfinished builds of one person.")
     queued_jobs: int = limit(2_000, "jobs", "Unfinished jobs of one person.")
+    jobs_per_s: float = limit(50.0, "per second", "Jobs made for one person.")
+    job_burst: int = limit(4_000, "jobs", "Burst of jobs made for one person.")
     job_wait_hours: int = limit(168, "hours", "Wait for an engine after which a job has expired.")
     feed_keep_hours: int = limit(24, "hours", "Age at which feed events may be pruned.")
     feed_keep_events: int = limit(50_000, "events", "Feed events kept for one person.")

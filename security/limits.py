@@ -51,6 +51,11 @@ class TokenBucket:
         self._tokens = tokens
         return self._wait_ms(n - tokens)
 
+    def owe(self, now: float, n: float) -> None:
+        """Take ``n`` tokens, also those that are not there: what was done cannot be refused."""
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - n
+        self._at = now
+
     def is_full(self, now: float) -> bool:
         """Whether it is as good as new, so that nothing is lost with it."""
         return self._tokens + (now - self._at) * self._rate >= self._burst
@@ -164,6 +169,11 @@ class Buckets:
         with self._lock:
             self._forget_full(now)
             return self._bucket(key, now).take(now)
+
+    def owe(self, key: str, n: float, now: float) -> None:
+        """Charge a key for what was done already."""
+        with self._lock:
+            self._bucket(key, now).owe(now, n)
 
     def __len__(self) -> int:
         return len(self._buckets)

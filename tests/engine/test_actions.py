@@ -327,3 +327,35 @@ async def test_what_the_dispatcher_refuses_is_told_with_its_code(hub: EngineBenc
     assert (await ada.act("build_cancel", {"build_id": "b_1"}))["error"] == "conflict"
     assert hub.kinds() == ["conflict"]
     assert [action for action, _ in hub.audited] == ["socket_connected"]
+
+
+@pytest.fixture
+async def slow_desk(make_hub: Callable[..., EngineBench], db: None) -> "Desk":
+    """A hub that makes twelve jobs at once, and then one a second."""
+    return Desk(make_hub(stored=True, jobs_per_s=1.0, job_burst=12))
+
+
+async def test_cancelling_and_trying_again_is_no_way_round_the_quotas(slow_desk: "Desk") -> None:
+    peer = await slow_desk.person()
+    answer = await slow_desk.built(peer)
+    for _ in range(3):
+        await peer.act("build_cancel", {"build_id": answer["build_id"]})
+        last, answer = answer, await peer.act("job_retry", {"job_id": answer["jobs"][0]["job_id"]})
+        if not answer["ok"]:
+            break
+    jobs = slow_desk.count(Job)
+    assert (answer["error"], jobs) == ("rate_limited", 12)
+    assert slow_desk.hub.kinds() == ["rate_limited"]
+    await slow_desk.hub.advance(answer["retry_after_ms"] / 1000)
+    again = await peer.act("job_retry", {"job_id": last["jobs"][0]["job_id"]})
+    assert (again["ok"], slow_desk.count(Job)) == (True, jobs + 4)
+
+
+async def test_worlds_that_are_refused_again_and_again_fill_no_feed(slow_desk: "Desk") -> None:
+    peer = await slow_desk.person()
+    for _ in range(3):
+        answer = await peer.act("generate_world", {"spec": {}})
+    assert answer["error"] == "rate_limited"
+    assert len(slow_desk.feed(event="job_error")) == 1
+    other = await slow_desk.person("grace")
+    assert (await slow_desk.built(other))["ok"] is True
