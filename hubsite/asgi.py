@@ -11,6 +11,7 @@ django_application = get_asgi_application()
 
 from hubsite.bodies import BoundedBodies  # noqa: E402 - the apps must be ready first
 from hubsite.composition import body_limit, server, state  # noqa: E402 - the apps must be ready first
+from hubsite.crossorigin import CrossOrigin  # noqa: E402 - as above
 from hubsite.forwarded import ForwardedScheme  # noqa: E402 - as above
 from hubsite.gauges import expose  # noqa: E402 - as above
 from hubsite.lifespan import Lifespan  # noqa: E402 - as above
@@ -19,7 +20,7 @@ from security.addresses import trusted  # noqa: E402 - as above
 
 hub = server()
 expose(hub)
-pages = BoundedBodies(django_application, limit_of=body_limit)
+pages = CrossOrigin(BoundedBodies(django_application, limit_of=body_limit), cors=hub.cors)
 # Channels routes by Django's path(), whose types know only views.
 router = ProtocolTypeRouter(
     {

@@ -9,8 +9,9 @@ from hubsite import composition
 __all__ = ["shortcomings", "standing"]
 
 STATE: Final = (
-    "Redis cannot be asked ({reason}). This process decides alone about used nonces, penalties, "
-    "handshakes and failed log-ins; signed HTTP requests are refused, to be sent again."
+    "Redis cannot be asked ({reason}). This process decides alone about used nonces, violation "
+    "budgets, penalties, handshakes and failed log-ins; signed HTTP requests are refused, to be "
+    "sent again."
 )
 LAYER: Final = (
     "The channel layer does not carry. What happens in other processes is seen late; nothing "

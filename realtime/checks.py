@@ -21,6 +21,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from security.checks import see
+
 __all__ = ["check_channel_layer", "check_redis", "eviction_policy"]
 
 TIMEOUT_S: Final = 2.0
@@ -36,7 +38,7 @@ def check_channel_layer(**_options: Any) -> list[CheckMessage]:  # noqa: ANN401 
     found: list[CheckMessage] = [
         checks.Warning(
             "The channel layer closes every socket when Redis restarts.",
-            hint="Use channels_redis.pubsub.RedisPubSubChannelLayer.",
+            hint=f"Use channels_redis.pubsub.RedisPubSubChannelLayer. {see('hub.W052')}",
             id="hub.W052",
         )
     ]
@@ -45,7 +47,7 @@ def check_channel_layer(**_options: Any) -> list[CheckMessage]:  # noqa: ANN401 
             checks.Error(
                 f"The channel layer waits {layer.brpop_timeout} s for a message, and its "
                 "connection gives up before: every idle consumer dies.",
-                hint='Give each host of CHANNEL_LAYERS "socket_timeout": None.',
+                hint=f'Give each host of CHANNEL_LAYERS "socket_timeout": None. {see("hub.E051")}',
                 id="hub.E051",
             )
         )
@@ -63,7 +65,7 @@ def check_redis(**_options: Any) -> list[CheckMessage]:  # noqa: ANN401 - Django
         return [
             checks.Warning(
                 f"Redis does not answer: {type(error).__name__}.",
-                hint="Each process then decides alone; look at REDIS_URL.",
+                hint=f"Each process then decides alone; look at REDIS_URL. {see('hub.W054')}",
                 id="hub.W054",
             )
         ]
@@ -72,7 +74,10 @@ def check_redis(**_options: Any) -> list[CheckMessage]:  # noqa: ANN401 - Django
     return [
         checks.Warning(
             f"Redis evicts keys when it is full (maxmemory-policy is {policy}).",
-            hint=f"Set maxmemory-policy to {KEEPS_ALL}: a forgotten nonce can be used again.",
+            hint=(
+                f"Set maxmemory-policy to {KEEPS_ALL}: a forgotten nonce can be used again. "
+                f"{see('hub.W053')}"
+            ),
             id="hub.W053",
         )
     ]

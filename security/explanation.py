@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Max, Q, Sum
+from django.db.models import Max, Q, QuerySet, Sum
 from django.db.models.functions import TruncHour
 
-from security.models import AuditEntry, Violation
+from security.models import AuditEntry, ServiceAccount, Session, Violation
 from security.refusals import RULES
 
 __all__ = ["Explanation", "Often", "Origin", "Related", "explain", "per_hour", "sentence"]
@@ -216,16 +216,24 @@ def _addresses(row: Violation) -> tuple[Origin, ...]:
 
 
 def _related(row: Violation) -> tuple[Related, ...]:
-    candidates = [
-        ("same person or service", Violation, {"principal": row.principal}),
-        ("same kind", Violation, {"kind": row.kind}),
-        ("same login session", Violation, {"login_session": row.login_session}),
-        ("same socket", Violation, {"sid_hash": row.sid_hash}),
-        ("same address", Violation, {"ip": row.ip or ""}),
-        ("what that person or service did", AuditEntry, {"principal": row.principal}),
+    candidates: list[tuple[str, QuerySet[Any], dict[str, str]]] = [
+        ("same person or service", Violation.rows(), {"principal": row.principal}),
+        ("same kind", Violation.rows(), {"kind": row.kind}),
+        ("same login session", Violation.rows(), {"login_session": row.login_session}),
+        ("same socket", Violation.rows(), {"sid_hash": row.sid_hash}),
+        ("same address", Violation.rows(), {"ip": row.ip or ""}),
+        ("what that person or service did", AuditEntry.rows(), {"principal": row.principal}),
+        ("that login", Session.objects.all(), {"id": row.login_session}),
+        ("that account", ServiceAccount.objects.all(), _account(row.principal)),
     ]
     return tuple(
-        Related(what, model.__name__.lower(), query, model.rows().filter(**query).count())
-        for what, model, query in candidates
-        if all(query.values())
+        Related(what, rows.model.__name__.lower(), query, count)
+        for what, rows, query in candidates
+        if query and all(query.values()) and (count := rows.filter(**query).count())
     )
+
+
+def _account(principal: str) -> dict[str, str]:
+    """How the list of service accounts is filtered by a principal; empty for a person."""
+    kind, _, name = principal.partition(":")
+    return {"kind": kind, "name": name} if kind in {"engine", "agent"} else {}

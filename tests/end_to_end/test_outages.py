@@ -18,6 +18,7 @@ import pytest
 from realtime.client import HubClient, HubRefused
 from tests.chaos.worlds import plain_world
 from tests.end_to_end.engines import reference_engine
+from tests.end_to_end.staff import Staff
 from tests.end_to_end.test_redis_outage import metric
 from tests.services import (
     DATABASE_VARIABLE,
@@ -48,6 +49,8 @@ MORE = {"builds": 2, "completed": 2, "invalid_signature": 1, "replay_detected": 
 """What a fall of the database leaves behind: everything once."""
 
 Fall = Callable[[Any], None]
+PEOPLE = ("ada", "grace", "admin")
+DEGRADED = "Redis cannot be asked"
 REDIS_FALLS: dict[str, Fall] = {
     "killed": RedisServer.kill,
     "paused": RedisServer.pause,
@@ -95,7 +98,7 @@ def site(
     servers = {"REDIS_URL": redis.url, "DATABASE_URL": postgres.url(database)}
     folder = tmp_path_factory.mktemp("outages")
     with (
-        Site(folder, count=3, people=("ada", "grace"), environ={**servers, **SETTINGS}) as running,
+        Site(folder, count=3, people=PEOPLE, environ={**servers, **SETTINGS}) as running,
         reference_engine(running.at(2), pace_s=PACE_S),
     ):
         yield running
@@ -193,6 +196,8 @@ async def test_without_redis_everybody_goes_on_and_all_of_it_mends(
                 hub = site.at(number)
                 await soon(lambda hub=hub: metric(hub, "hub_shared_state_degraded") == 1)  # type: ignore[misc]  # bound now
                 await soon(lambda hub=hub: is_unready(hub, here.client), within_s=PATIENCE_S)  # type: ignore[misc]  # as above
+            page = await asyncio.to_thread(lambda: Staff(site.at(0), "admin").get("/admin/"))
+            assert DEGRADED in page
     finally:
         redis.resume()
         redis.start()
@@ -201,6 +206,8 @@ async def test_without_redis_everybody_goes_on_and_all_of_it_mends(
     for number in range(3):
         hub = site.at(number)
         await soon(lambda hub=hub: metric(hub, "hub_shared_state_degraded") == 0)  # type: ignore[misc]  # as above
+    page = await asyncio.to_thread(lambda: Staff(site.at(0), "admin").get("/admin/"))
+    assert DEGRADED not in page
     assert (await here.client.send(used))["error"] == "replay_detected"
 
 

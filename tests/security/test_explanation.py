@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from security import explanation
-from security.models import AuditEntry, Violation
+from security import explanation, services
+from security.models import AuditEntry, User, Violation
 from security.refusals import KIND_SEVERITY, RULES
+from security.sessions import RequestMeta, open_session
 
 AT = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
@@ -98,6 +99,20 @@ def test_related_rows_are_counted_and_what_is_empty_is_left_out() -> None:
         ("same address", "violation", 2),
         ("what that person or service did", "auditentry", 1),
     ]
+
+
+def test_the_login_and_the_account_themselves_are_one_click_away() -> None:
+    user = User.objects.create_user("ada", password="x")
+    login = open_session(user, RequestMeta(), AT.timestamp())
+    services.add("engine", "forge-1")
+    mine = explanation.explain(record(login_session=login.session_id)).related
+    theirs = explanation.explain(record(principal="engine:forge-1")).related
+    assert [each.query for each in mine if each.model == "session"] == [{"id": login.session_id}]
+    assert [each.query for each in theirs if each.model == "serviceaccount"] == [
+        {"kind": "engine", "name": "forge-1"}
+    ]
+    gone = explanation.explain(record(principal="engine:gone", login_session="s_gone")).related
+    assert {each.model for each in gone} == {"violation"}
 
 
 def test_the_last_day_is_counted_by_hours() -> None:

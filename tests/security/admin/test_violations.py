@@ -1,5 +1,7 @@
 """What staff can do about a violation, and what its page explains."""
 
+import html
+import re
 import time
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from security import services
 from security.models import Block, DrillRun, Session, User
 from security.sessions import RequestMeta, open_session
 from tests.security.admin.admin_bench import AT, NOW, act, record
@@ -102,6 +105,21 @@ def test_a_violation_page_explains_it_and_links_to_what_is_related(root: Client,
         assert address in page
         assert root.get(address).status_code == 200
     assert "Block for an hour" in page
+
+
+def test_a_violation_page_leads_to_the_login_and_to_the_account(root: Client, ada: User) -> None:
+    login, _ = (open_session(ada, RequestMeta(), NOW) for _ in range(2))
+    for name in ("forge-1", "forge-2"):
+        services.add("engine", name)
+    rows = {
+        "session": record(ada.pk, login_session=login.session_id),
+        "serviceaccount": record(None, principal="engine:forge-1"),
+    }
+    for model, row in rows.items():
+        page = root.get(reverse("admin:security_violation_change", args=[row.pk])).content.decode()
+        (address,) = re.findall(rf'href="(/admin/security/{model}/\?[^"]+)"', page)
+        listed = root.get(html.unescape(address)).context["cl"]
+        assert (listed.result_count, listed.full_result_count) == (1, 2)
 
 
 def test_the_list_shows_the_last_day_and_the_last_drill(root: Client) -> None:
