@@ -21,7 +21,8 @@ PATIENCE_S = 60.0  # a claim that holds soon, on a machine that does other thing
 LOBBY = "lobby"
 # All in one process: a command for each would take longer than the tests.
 ADD_PEOPLE = (
-    "[User.objects.create_user(name, password={password!r}, is_staff=name == 'admin').pk"
+    "[User.objects.create_user(name, password={password!r}, is_staff=name == 'admin',"
+    " is_superuser=name == 'admin').pk"
     " for name in {names!r}]"
 )
 

@@ -38,6 +38,11 @@ class Staff:
             text: str = page.read().decode()
             return text
 
+    def act(self, model: str, action: str, pk: int) -> str:
+        """Choose an action for a row of a list, and say yes."""
+        chosen = {"action": action, "_selected_action": str(pk), "confirmed": "yes"}
+        return self.post(f"/admin/security/{model}/", **chosen)
+
     def connections(self, search: str = "") -> str:
         """The page of live connections."""
         return self.get(f"{CONNECTIONS}?{urllib.parse.urlencode({'q': search})}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +12,31 @@ from realtime.agents.errors import NotSaid, Unwelcome
 from realtime.client import HubClient
 from tests.end_to_end.agents import HEARD_WITHIN_S, listening, reference_agent
 from tests.live import PASSWORD, LiveHub
+from tests.sites import Site
+
+
+@pytest.fixture(scope="module", params=["one", "three"])
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """People are at the first process, agents at another, where there is one."""
+    several = request.param == "three"
+    environ = request.getfixturevalue("shared_environ") if several else {}
+    count, folder = 3 if several else 1, tmp_path_factory.mktemp("agents")
+    with Site(folder, count=count, people=("ada",), environ=environ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hub(site: Site) -> LiveHub:
+    """Where the people are."""
+    return site.at(0)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(site: Site) -> LiveHub:
+    """Where the agents are."""
+    return site.at(1)
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +54,9 @@ async def ada(hub: LiveHub) -> AsyncIterator[HubClient]:
 
 
 async def test_the_reference_agent_has_a_word_for_hurry_and_one_for_stillness(
-    hub: LiveHub, coach: str, ada: HubClient
+    hub: LiveHub, elsewhere: LiveHub, coach: str, ada: HubClient
 ) -> None:
-    with reference_agent(hub, coach, "--clicks", "5", "--still-s", "2", "--cooldown-s", "1"):
+    with reference_agent(elsewhere, coach, "--clicks", "5", "--still-s", "2", "--cooldown-s", "1"):
         hurry = await until_hinted(ada)
         assert (hurry["agent"], hurry["reason"]) == ("coach", "rapid_clicking")
         assert hurry["in_reply_to"].startswith("act_")
@@ -48,9 +73,11 @@ async def test_the_reference_agent_has_a_word_for_hurry_and_one_for_stillness(
     ]
 
 
-async def test_an_agent_hears_and_speaks_in_its_rooms_only(hub: LiveHub, ada: HubClient) -> None:
+async def test_an_agent_hears_and_speaks_in_its_rooms_only(
+    hub: LiveHub, elsewhere: LiveHub, ada: HubClient
+) -> None:
     secret = hub.add_service("gardener", "agent", "--rooms", "garden")
-    async with listening(hub, "gardener", secret, "garden") as gardener:
+    async with listening(elsewhere, "gardener", secret, "garden") as gardener:
         await ada.act("speak", {"text": "in the lobby"})
         with pytest.raises(NotSaid, match="PERSON_NOT_HERE"):
             await gardener.agent.say(ada.session["user_id"], "Hello?", reason="greeting")

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from realtime.client import HubClient
+from realtime.client import HubClient, HubRefused
 from tests.chaos.worlds import plain_world
 from tests.end_to_end.engines import reference_engine
+from tests.end_to_end.staff import Staff
 from tests.live import PASSWORD
 from tests.sites import PATIENCE_S, Guest, Site
 from tests.waiting import soon
@@ -65,7 +66,7 @@ def site(
     with Site(
         tmp_path_factory.mktemp("processes"),
         count=3 if several else 1,
-        people=("ada", "grace", "linus"),
+        people=("ada", "grace", "linus", "mallory", "admin"),
         environ={**environ, **SETTINGS},
     ) as running:
         yield running
@@ -155,6 +156,45 @@ async def test_a_build_is_cancelled_from_elsewhere(site: Site, stack: AsyncExitS
             ),
             within_s=PATIENCE_S,
         )
+
+
+async def two_tabs(stack: AsyncExitStack, site: Site, name: str) -> list[Reader]:
+    """One login at two processes."""
+    first = await Reader.enter(stack, site.at(0), name)
+    client = await stack.enter_async_context(HubClient(site.at(1).url))
+    tabs = [first, Reader(client)]
+    client.login = first.client.login
+    await client.connect()
+    return tabs
+
+
+async def are_ended(tabs: list[Reader]) -> None:
+    for tab in tabs:
+        await soon(lambda tab=tab: bool(tab.goodbyes), within_s=ENDED_WITHIN_S)  # type: ignore[misc]  # bound now
+        assert tab.goodbyes[0]["code"] == 4401
+
+
+async def test_staff_end_a_login_and_block_a_person_whose_violation_they_see(
+    site: Site, stack: AsyncExitStack
+) -> None:
+    tabs = await two_tabs(stack, site, "mallory")
+    replayed = tabs[0].client.sign("speak", {"text": "once"})
+    answers = [(await tabs[0].client.send(replayed)).get("error") for _ in range(2)]
+    assert answers == [None, "replay_detected"]
+    principal = tabs[0].client.session["principal"]
+    found = f"Violation.objects.get(kind='replay_detected', principal={principal!r}).pk"
+    row = await asyncio.to_thread(site.at(0).query, found)
+    staff = await asyncio.to_thread(Staff, site.at(2), "admin")
+    await asyncio.to_thread(staff.act, "violation", "end_their_sessions", row)
+    await are_ended(tabs)
+    again = await two_tabs(stack, site, "mallory")
+    await asyncio.to_thread(staff.act, "violation", "block_for_an_hour", row)
+    await are_ended(again)
+    for number in range(3):
+        client = await stack.enter_async_context(HubClient(site.at(number).url))
+        client.login = again[0].client.login
+        with pytest.raises(HubRefused, match="PENALTY"):
+            await client.connect()
 
 
 async def test_a_login_that_is_ended_anywhere_ends_everywhere_and_others_stay(
