@@ -107,9 +107,7 @@ class HubServer(uvicorn.Server):
             _end_within(self._notice_s + self._ends_within_s)
         self._hub.refuse()
         await self._unless_forced(asyncio.sleep(self._notice_s))
-        await self._unless_forced(
-            self._hub.shutdown(code=CLOSE_RESTART, deadline_s=GOODBYE_DEADLINE_S)
-        )
+        await self._unless_forced(self._hub.part(code=CLOSE_RESTART, deadline_s=GOODBYE_DEADLINE_S))
         await super().shutdown(sockets)
 
     async def _unless_forced(self, work: Awaitable[None]) -> None:

@@ -93,7 +93,7 @@ class Node:
         # Among several processes, one that keeps events to itself would restore with gaps.
         self.recovery = recovery if recovery and recovery.shared >= self.bus.shared else None
         self.fanout = Fanout(self.bus, recovery=self.recovery, now=self.now)
-        self.draining = False
+        self.draining = self._wound_up = False
         self.crowd = 0
         """How many sessions are sent away at once; they had better not all come back at once."""
         self._background: set[asyncio.Future[Any]] = set()
@@ -219,13 +219,22 @@ class Node:
             async with asyncio.timeout(LAST_POLL_S if asks_again else None):
                 await session.drained()
 
-    async def stop(self) -> None:
-        """End what runs in the background, once it is done. Sessions were drained before."""
-        self.draining = True
+    async def wind_up(self) -> None:
+        """End what runs in the background, once it is done. Sessions were drained before.
+
+        Requests of sessions of other processes are still carried, until ``stop``.
+        """
+        if self._wound_up:
+            return
+        self.draining = self._wound_up = True
         self.timers.stop()
         for each in (*self.namespaces.values(), *self._companions):
             await each.stop()
         await self._finish_background()
+
+    async def stop(self) -> None:
+        """End everything: nobody can ask for anything any more."""
+        await self.wind_up()
         if self._relay is not None:
             await self._relay.stop()
         with contextlib.suppress(TimeoutError):

@@ -111,15 +111,25 @@ class Server:
         if self._node is not None:
             self._node.draining = True
 
-    async def shutdown(self, *, code: int = 1012, deadline_s: float = 5.0) -> None:
-        """Say goodbye to everybody and end the node; nothing happens if there is none.
+    async def part(self, *, code: int = 1012, deadline_s: float = 5.0) -> None:
+        """Say goodbye to everybody, and be of use only to last polls from here on.
 
-        Until all have gone the node is there for their last polls, and begins no new session.
+        For who can do this while the process still listens; ``shutdown`` ends the rest.
+        """
+        if self._node is not None:
+            await self._node.drain(code=code, deadline_s=deadline_s)
+            await self._node.wind_up()
+
+    async def shutdown(self, *, code: int = 1012, deadline_s: float = 5.0) -> None:
+        """Say goodbye to whoever is left and end the node; nothing happens if there is none.
+
+        Until then the node is there for last polls, also of sessions that others own, and whoever
+        comes new meets one that lets nobody in.
         """
         node = self._node
         if node is not None:
-            await node.drain(code=code, deadline_s=deadline_s)
+            await self.part(code=code, deadline_s=deadline_s)
             try:
-                await node.stop()  # whoever comes meanwhile meets a node that lets nobody in
+                await node.stop()
             finally:
                 self._node = None

@@ -193,9 +193,9 @@ async def test_a_database_that_hangs_does_not_hold_up_the_end(
     postgres_server: PostgresServer, postgres_url: str, tmp_path: Any
 ) -> None:
     with LiveHub(data_dir=tmp_path, DATABASE_URL=postgres_url) as hub:
-        hub.add_person("ada")
+        hub.add_person("nils")
         async with AsyncExitStack() as stack:
-            ada = await visitor(stack, hub, "ada")
+            ada = await visitor(stack, hub, "nils")
             assert (await ada.client.act("presence", {"state": "idle"}))["ok"]
             postgres_server.pause()
             asking = asyncio.create_task(ada.client.socket.call("feed", {"after": 0}))

@@ -205,3 +205,20 @@ async def test_who_comes_in_the_last_moments_is_told_to_come_later(
     still_ending.set()
     await ended(stopping)
     assert server.running is None
+
+
+async def test_a_process_that_has_parted_still_answers_and_ends_its_parts_once(
+    server: Server, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    async def note() -> None:
+        ended.append("once")
+
+    monkeypatch.setattr(slow, "stop", note)
+    node = server.node()
+    await server.part(deadline_s=0)
+    assert server.running is node
+    assert (await request(server, "GET", HANDSHAKE)).status == 503
+    await server.shutdown(deadline_s=0)
+    assert (server.running, ended) == (None, ["once"])

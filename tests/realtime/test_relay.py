@@ -299,6 +299,16 @@ async def test_a_session_is_told_to_go_when_the_process_that_carries_it_ends(sit
     assert sites[0].node().sessions == {}
 
 
+async def test_who_has_parted_still_carries_the_last_poll_of_anothers_session(
+    sites: Sites,
+) -> None:
+    sid = await open_polling(sites[0])
+    await sites[1].part(deadline_s=0)
+    session = sites[0].node().sessions[sid]
+    session.close(1012)
+    assert (await poll(sites[1], sid)).body == "1"
+
+
 async def test_a_poll_is_let_go_and_its_session_stays_when_its_carrier_ends(sites: Sites) -> None:
     sid = await open_polling(sites[0])
     waiting = asyncio.create_task(poll(sites[1], sid))
