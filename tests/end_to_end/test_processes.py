@@ -5,6 +5,7 @@ tests/hostile/test_processes.
 """
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -172,6 +173,31 @@ async def are_ended(tabs: list[Reader]) -> None:
     for tab in tabs:
         await soon(lambda tab=tab: bool(tab.goodbyes), within_s=ENDED_WITHIN_S)  # type: ignore[misc]  # bound now
         assert tab.goodbyes[0]["code"] == 4401
+
+
+async def test_staff_see_a_connection_of_any_process_and_end_it_and_top_counts_all(
+    site: Site, stack: AsyncExitStack
+) -> None:
+    grace = await Reader.enter(stack, site.at(0), "grace")
+    linus = await Reader.enter(stack, site.at(1), "linus")
+    await linus.client.act("room_join", {"room": "attic"})
+    processes = len(site.hubs)
+    for hub in site.hubs:
+        seen = json.loads(await asyncio.to_thread(hub.manage, "top", "--json", "--url", hub.url))
+        assert len(seen["processes"]) == processes
+        assert (seen["degraded"], seen["silent_processes"]) == ([], 0)
+        assert (seen["namespaces"]["/"], seen["people"]["total"]) == (2, 2)
+    staff = await asyncio.to_thread(Staff, site.at(2), "admin")
+    listed = await asyncio.to_thread(staff.connections, "attic")
+    assert f"1 connection at {processes} process" in listed
+    assert "did not answer" not in listed
+    assert "The connection is closed." in await asyncio.to_thread(staff.disconnect, "attic")
+    await soon(lambda: bool(linus.goodbyes), within_s=ENDED_WITHIN_S)
+    goodbye = linus.goodbyes[0]
+    assert (goodbye["code"], goodbye["reason"]) == (4401, "ended by staff")
+    assert (await grace.client.act("speak", {}))["ok"]
+    audited = "list(AuditEntry.objects.filter(action='staff_connection_ended').values('target'))"
+    assert site.at(0).query(audited) == [{"target": linus.client.session["principal"]}]
 
 
 async def test_staff_end_a_login_and_block_a_person_whose_violation_they_see(

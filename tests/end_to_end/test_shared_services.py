@@ -1,7 +1,6 @@
 """Two processes of the hub on a real Redis and a real PostgreSQL are one hub."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -13,7 +12,6 @@ from realtime.client import HubClient, HubRefused
 from tests.end_to_end.agents import HEARD_WITHIN_S, Listener, listening
 from tests.end_to_end.engines import reference_engine
 from tests.end_to_end.forest import forest
-from tests.end_to_end.staff import Staff
 from tests.live import PASSWORD, LiveHub
 from tests.waiting import soon
 
@@ -142,30 +140,3 @@ async def ended_within(hub: LiveHub, listener: Listener, action: str, *words: st
     done_at = time.monotonic()
     await watching
     return ended_at[0] - done_at
-
-
-async def test_staff_see_and_end_connections_of_the_other_process(
-    hubs: Hubs, sockets: tuple[HubClient, HubClient]
-) -> None:
-    near, far = sockets
-    hubs[0].add_person("root", staff=True)
-    staff = await asyncio.to_thread(Staff, hubs[0], "root")
-    await far.act("room_join", {"room": "attic"})
-    listed = await asyncio.to_thread(staff.connections)
-    assert "2 connections at 2 processes" in listed
-    assert "did not answer" not in listed
-    closed = await asyncio.to_thread(staff.disconnect, "attic")
-    assert "The connection is closed." in closed
-    assert (await far.next("goodbye"))["code"] == 4401
-    assert near.socket.connected
-    audited = "list(AuditEntry.objects.filter(action='staff_connection_ended').values('target'))"
-    assert hubs[0].query(audited) == [{"target": f"user:{near.session['user_id']}"}]
-
-
-@pytest.mark.usefixtures("sockets")
-def test_top_shows_all_processes_whichever_it_asks(hubs: Hubs) -> None:
-    for hub in hubs:
-        seen = json.loads(hub.manage("top", "--json", "--url", hub.url))
-        assert len(seen["processes"]) == 2
-        assert (seen["degraded"], seen["silent_processes"]) == ([], 0)
-        assert (seen["namespaces"]["/"], seen["people"]["total"]) == (2, 1)

@@ -10,6 +10,7 @@ Exit code 1 and a list if any mutant survives. Not part of the suite: it takes s
 import argparse
 import ast
 import copy
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 IGNORED = shutil.ignore_patterns(".git", ".venv", "node_modules", "var", "__pycache__", ".*_cache")
 TIMEOUT_S = 180
+REFUSAL = re.compile(r"[Rr]efused|Invalid|Expired|Blocked|Reused")
 
 REALTIME = [
     "tests/realtime/secured",
@@ -35,6 +37,8 @@ REALTIME = [
 AGENTS = "tests/realtime/agents"
 TARGETS: dict[str, list[str]] = {
     "security/gate.py": ["tests/security/gate"],
+    "security/tokens.py": ["tests/security/test_tokens.py"],
+    "security/sessions.py": ["tests/security/sessions", "tests/security/test_blocks.py"],
     "realtime/secured.py": REALTIME,
     "realtime/enveloped.py": [AGENTS, "tests/engine/namespace"],
     "realtime/agents/namespace.py": [AGENTS],
@@ -102,7 +106,7 @@ class WithoutRefusal(Change):
     def __call__(self, node: ast.AST) -> ast.AST | None:
         if not isinstance(node, ast.Raise) or not isinstance(node.exc, ast.Call):
             return None
-        return ast.Pass() if "efused" in ast.unparse(node.exc.func) else None
+        return ast.Pass() if REFUSAL.search(ast.unparse(node.exc.func)) else None
 
 
 class Negated(Change):
