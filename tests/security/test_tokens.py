@@ -242,6 +242,10 @@ def test_any_other_header_is_refused(extra: dict[str, object]) -> None:
     assert_invalid(forge(CLAIMS, header=header(**extra)), "unknown_header")
 
 
+def test_a_header_of_a_length_that_no_bytes_have_is_refused() -> None:
+    assert_invalid("A" + forge(CLAIMS)[forge(CLAIMS).index(".") :], "header")
+
+
 def test_a_key_brought_along_in_the_header_is_not_used() -> None:
     own = bytes(range(32))
     jwk = {"kty": "oct", "k": to_base64url(own)}
