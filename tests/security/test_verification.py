@@ -264,33 +264,30 @@ def test_a_line_that_nobody_signed_is_named(
     assert path.name in the_finding().message
 
 
-def test_a_checkpoint_that_nobody_signed_hides_no_removal(
-    open_writer: Callable[..., Recorder],
-) -> None:
-    writer = open_writer()
+def removed_behind(writer: Recorder, *, kid: str, mac: str) -> Violation:
+    """Two of three rows, removed behind a checkpoint that somebody made up; the last of them."""
     rows = note(writer, 3)
     row = Violation.objects.get(pk=rows[1])
     Checkpoint(
         table="Violation", writer=writer.writer, last_id=row.pk, hash=row.hash, at=row.at,
-        kid="dev1", mac="0" * 64, export_name="", export_sha256="",
+        kid=kid, mac=mac, export_name="", export_sha256="",
     ).save()  # fmt: skip
     with connection.cursor() as cursor:  # the trigger lets these go: it knows no keys
         cursor.execute("DELETE FROM security_violation WHERE id <= %s", [row.pk])
+    return row
+
+
+def test_a_checkpoint_that_nobody_signed_hides_no_removal(
+    open_writer: Callable[..., Recorder],
+) -> None:
+    removed_behind(open_writer(), kid="dev1", mac="0" * 64)
     assert [finding.fault for finding in verify().findings] == ["forged", "missing"]
 
 
 def test_a_checkpoint_of_a_key_that_is_not_in_the_ring_hides_no_removal(
     open_writer: Callable[..., Recorder],
 ) -> None:
-    writer = open_writer()
-    rows = note(writer, 3)
-    row = Violation.objects.get(pk=rows[1])
-    Checkpoint(
-        table="Violation", writer=writer.writer, last_id=row.pk, hash=row.hash, at=row.at,
-        kid="gone", mac="00", export_name="", export_sha256="",
-    ).save()  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM security_violation WHERE id <= %s", [row.pk])
+    row = removed_behind(open_writer(), kid="gone", mac="00")
     report = verify()
     assert [finding.fault for finding in report.findings] == ["missing"]
     assert report.unverifiable == (f"checkpoint {Checkpoint.rows().get().pk} (key gone)",)
