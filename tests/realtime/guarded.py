@@ -247,6 +247,17 @@ class Gates:
         return function(*args, **kwargs)
 
 
+class LateNonces:
+    """A store that answers when it is told to, as one over the network does."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def consume(self, *_key: str, **_times: int) -> bool:
+        await self.opened.wait()
+        return True
+
+
 class Bench:
     """One process's guarded layer. ``incidents`` and ``audited`` are what was put on record."""
 

@@ -11,7 +11,7 @@ from realtime.hub import EVERYBODY, STAFF, user_room
 from security import database
 from security.gate import PayloadRule
 from security.refusals import Refused
-from tests.realtime.guarded import Bench, Peer, settle
+from tests.realtime.guarded import Bench, LateNonces, Peer, settle
 
 
 def rooms(peer: Peer) -> set[str]:
@@ -185,17 +185,6 @@ async def test_one_message_sent_three_times_is_one_action(bench: Bench) -> None:
     answers = [(await peers[0].call("action", envelope)).get("error") for _ in range(3)]
     assert answers == [None, "replay_detected", "replay_detected"]
     assert len(peers[1].heard("action_update")) == 1
-
-
-class LateNonces:
-    """A store that answers when it is told to, as one over the network does."""
-
-    def __init__(self) -> None:
-        self.opened = asyncio.Event()
-
-    async def consume(self, *_key: str, **_times: int) -> bool:
-        await self.opened.wait()
-        return True
 
 
 async def test_a_shared_nonce_store_may_answer_later(bench: Bench) -> None:

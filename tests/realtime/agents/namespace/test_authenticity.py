@@ -1,6 +1,5 @@
 """What an agent says counts when it is authentic, fresh and known."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from realtime.guard import session_key
 from tests.realtime.agents.agent_bench import HINT, AgentBench, AgentPeer
-from tests.realtime.guarded import settle
+from tests.realtime.guarded import LateNonces, settle
 from tests.realtime.services_bench import add_service
 
 
@@ -92,17 +91,6 @@ async def test_forgeries_spend_the_budget_of_the_connection(bench: AgentBench) -
         await agent.call("agent_update", forged)
     assert agent.wires.code == 4429
     assert bench.guard.penalties.is_penalised(session_key(bench.people["coach"]), bench.time.now)
-
-
-class LateNonces:
-    """A store that answers when it is told to, as one over the network does."""
-
-    def __init__(self) -> None:
-        self.opened = asyncio.Event()
-
-    async def consume(self, *_key: str, **_times: int) -> bool:
-        await self.opened.wait()
-        return True
 
 
 async def test_who_was_closed_before_the_store_answered_says_nothing_more(
